@@ -1,0 +1,1 @@
+"""Speech translation and dubbing: the product, free of Ray and Litestar."""

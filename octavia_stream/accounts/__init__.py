@@ -1,0 +1,1 @@
+"""People who use the server and how they prove it."""

@@ -1,0 +1,26 @@
+"""Port: speech to text."""
+
+from typing import Literal, Protocol
+
+from octavia_stream.asr.transcript import Transcript
+from octavia_stream.audio.chunk import AudioChunk
+from octavia_stream.languages import Language
+
+AsrTask = Literal["transcribe", "translate"]
+"""`translate` is Whisper's own translation of any language into English."""
+
+
+class Transcriber(Protocol):
+    """Speech to text, in the language spoken or in English."""
+
+    async def transcribe(
+        self, audio: AudioChunk, language: Language | None, task: AsrTask = "transcribe"
+    ) -> Transcript:
+        """Transcribe one chunk.
+
+        audio: mono float32 in [-1, 1], shape (n,), 16 kHz, at most 30 s (the window of Radford et al. 2022).
+        language: what is spoken; None lets the model detect it.
+        Returns words in order; positions are on the timeline of `audio` (its offset added).
+        Raises EngineUnavailable (a retry helps), InvalidRequest when the audio is too long.
+        """
+        ...

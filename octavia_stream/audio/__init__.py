@@ -1,0 +1,1 @@
+"""Samples in memory: numpy only, no files and no models."""

@@ -1,0 +1,1 @@
+"""Subtitles, made from segments."""

@@ -1,0 +1,1 @@
+"""The corridor: speech in one language becomes speech in another, in sync."""

@@ -1,0 +1,129 @@
+"""Every error raised on purpose.
+
+`retryable` says whether the same call may succeed later without the caller
+changing anything. The message is one sentence a user can act on: no path of
+this machine, no traceback, no transcript.
+"""
+
+from typing import ClassVar
+
+
+class OctaviaError(Exception):
+    """Something octavia-stream refuses or cannot do."""
+
+    retryable: ClassVar[bool] = False
+    code: ClassVar[str] = "error"
+    """Stable machine name, `snake_case`; part of the wire format."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or self.__doc__ or self.code)
+
+    def __reduce__(self) -> tuple[type["OctaviaError"], tuple[str]]:
+        # Errors cross process borders (Ray pickles them): the message is all they carry.
+        return type(self), (str(self),)
+
+
+class InvalidRequest(OctaviaError):
+    """The request is not valid."""
+
+    code = "invalid_request"
+
+
+class NotFound(OctaviaError):
+    """There is no such thing, or it is not yours."""
+
+    code = "not_found"
+
+
+class Conflict(OctaviaError):
+    """The thing is not in a state that allows this."""
+
+    code = "conflict"
+
+
+class Unauthorized(OctaviaError):
+    """Log in first."""
+
+    code = "unauthorized"
+
+
+class MediaRejected(OctaviaError):
+    """The file cannot be used."""
+
+    code = "media_rejected"
+
+
+class MediaTooLarge(MediaRejected):
+    """The file is larger or longer than this server accepts."""
+
+    code = "media_too_large"
+
+
+class NoSpeech(MediaRejected):
+    """There is no speech in this file."""
+
+    code = "no_speech"
+
+
+class UnsupportedLanguage(OctaviaError):
+    """There is no model for this language or pair of languages."""
+
+    code = "unsupported_language"
+
+
+class ModelMissing(OctaviaError):
+    """A model is not installed."""
+
+    code = "model_missing"
+
+
+class ModelCorrupt(OctaviaError):
+    """A model's files are not the ones the catalogue names."""
+
+    code = "model_corrupt"
+
+
+class EngineUnavailable(OctaviaError):
+    """A model server died or is not ready; a retry helps."""
+
+    retryable = True
+    code = "engine_unavailable"
+
+
+class Overloaded(OctaviaError):
+    """Every queue is full; a retry later helps."""
+
+    retryable = True
+    code = "overloaded"
+
+
+class StorageUnavailable(OctaviaError):
+    """The object store cannot be reached; a retry helps."""
+
+    retryable = True
+    code = "storage_unavailable"
+
+
+class StorageFull(OctaviaError):
+    """There is no space left to store this."""
+
+    code = "storage_full"
+
+
+class LeaseLost(OctaviaError):
+    """Another worker owns this job now; whatever this one still does is void."""
+
+    code = "lease_lost"
+
+
+class JobCancelled(OctaviaError):
+    """The job was cancelled."""
+
+    code = "cancelled"
+
+
+class DependencyUnavailable(OctaviaError):
+    """Postgres, Redis or another service cannot be reached; a retry helps."""
+
+    retryable = True
+    code = "dependency_unavailable"

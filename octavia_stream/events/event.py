@@ -1,0 +1,107 @@
+"""What can happen to a job, as a tagged union on the wire.
+
+Every event of a job has a sequence number that counts from 1 without gaps; it is the
+`id` of Server-Sent Events, the resume point of WebSockets and the key of the Redis entry.
+Times are seconds on the media's timeline. Transcripts are personal: they travel in events
+to the job's owner and never in logs.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+Phase = Literal["TRANSCRIBING", "TRANSLATING", "SYNTHESIZING", "ASSEMBLING"]
+
+
+class StageCount(msgspec.Struct, frozen=True):
+    """How far one stage is. `total` grows while the file is still being cut; `final` says it no longer will."""
+
+    done: int = 0
+    total: int = 0
+    final: bool = False
+
+
+class Submitted(msgspec.Struct, frozen=True, tag="submitted"):
+    """The job waits for a worker."""
+
+
+class Started(msgspec.Struct, frozen=True, tag="started"):
+    """A worker took the job. `attempt` is above 1 when an earlier worker was lost."""
+
+    attempt: int
+
+
+class Analysed(msgspec.Struct, frozen=True, tag="analysed"):
+    """What the file holds is known."""
+
+    duration_s: float
+    source_language: str
+    target_language: str
+    voice: str
+
+
+class Progress(msgspec.Struct, frozen=True, tag="progress"):
+    """Counts per stage; `percent` never falls. At most four a second."""
+
+    phase: Phase
+    percent: float
+    stages: dict[str, StageCount]
+    remaining_s: float | None = None
+    """Estimated wall time left; None while nothing is known."""
+
+
+class SegmentDubbed(msgspec.Struct, frozen=True, tag="segment"):
+    """One sentence is spoken and fitted."""
+
+    index: int
+    start_s: float
+    end_s: float
+    source: str
+    text: str
+
+
+class Warned(msgspec.Struct, frozen=True, tag="warning"):
+    """Something is not as asked, and the job goes on."""
+
+    code: str
+    message: str
+
+
+class ArtifactReady(msgspec.Struct, frozen=True, tag="artifact"):
+    """A result can be downloaded."""
+
+    name: str
+    content_type: str
+    size: int
+
+
+class Completed(msgspec.Struct, frozen=True, tag="completed"):
+    """The job ended well."""
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """The job ended without a result."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+class Cancelled(msgspec.Struct, frozen=True, tag="cancelled"):
+    """The job was cancelled."""
+
+
+JobEvent = (
+    Submitted | Started | Analysed | Progress | SegmentDubbed | Warned | ArtifactReady | Completed | Failed | Cancelled
+)
+
+TERMINAL_EVENTS = (Completed, Failed, Cancelled)
+
+
+class JobEventRecord(msgspec.Struct, frozen=True):
+    """One event of one job, as stored and sent: `{"seq": 7, "at": "…", "event": {"type": "progress", …}}`."""
+
+    seq: int
+    at: datetime
+    event: JobEvent

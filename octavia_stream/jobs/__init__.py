@@ -1,0 +1,1 @@
+"""Lifetimes of batch work."""

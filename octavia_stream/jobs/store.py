@@ -1,0 +1,83 @@
+"""Port: where jobs live. Postgres is the truth; `jobs/postgres.py` is the implementation."""
+
+from collections.abc import Sequence
+from typing import Protocol
+from uuid import UUID
+
+from octavia_stream.dubbing.checkpoints import Stage
+from octavia_stream.events.event import JobEvent, JobEventRecord
+from octavia_stream.jobs.job import Artifact, Claim, DubbingOptions, Job, JobKind, JobStatus
+
+
+class JobStore(Protocol):
+    """Jobs, their chunk attempts and their events. Every change and its events are one transaction."""
+
+    async def create(self, owner_id: UUID, kind: JobKind, upload_id: UUID, options: DubbingOptions) -> Job:
+        """A new `pending` job. Raises NotFound when the upload is not the owner's."""
+        ...
+
+    async def get(self, job_id: UUID, owner_id: UUID) -> Job:
+        """Raises NotFound, also for another owner's job."""
+        ...
+
+    async def list_jobs(self, owner_id: UUID, limit: int, before: UUID | None = None) -> list[Job]:
+        """Newest first; `before` is the last id of the page before (ids are UUIDv7: they sort by time)."""
+        ...
+
+    async def submit(self, job_id: UUID, owner_id: UUID) -> Job:
+        """Let workers have it. Submitting again is the same as once; raises Conflict on a cancelled job."""
+        ...
+
+    async def request_cancel(self, job_id: UUID, owner_id: UUID) -> Job:
+        """A pending job is cancelled at once, a running one when its worker notices; raises Conflict when ended."""
+        ...
+
+    async def events_after(self, job_id: UUID, seq: int, limit: int = 500) -> list[JobEventRecord]:
+        """Events with a greater sequence number, in order."""
+        ...
+
+    async def claim(self, worker_id: str, lease_s: float) -> Claim | None:
+        """Take the oldest submitted job that nobody holds (SKIP LOCKED), or one whose lease ended.
+
+        Raises the job's epoch and appends `Started`. A job claimed more than `MAX_ATTEMPTS` times fails instead.
+        """
+        ...
+
+    async def heartbeat(self, claim: Claim, lease_s: float) -> bool:
+        """Renew the lease. Returns whether cancelling was asked. Raises LeaseLost."""
+        ...
+
+    async def release(self, claim: Claim) -> None:
+        """Give the job back unfinished, so that another worker may take it at once (draining)."""
+        ...
+
+    async def append(self, claim: Claim, events: Sequence[JobEvent]) -> None:
+        """Append events; `Progress` also updates the job's phase, percent and stages. Raises LeaseLost."""
+        ...
+
+    async def begin_chunk(self, claim: Claim, stage: Stage, index: int, digest: str) -> int:
+        """Count an attempt at a chunk; returns which attempt it is. Raises LeaseLost."""
+        ...
+
+    async def finish_chunk(self, claim: Claim, stage: Stage, index: int, digest: str, key: str, sha256: str) -> None:
+        """Record where a chunk's result lies. Raises LeaseLost."""
+        ...
+
+    async def chunk_result(self, job_id: UUID, stage: Stage, index: int, digest: str) -> tuple[str, str] | None:
+        """(key, sha256) of a finished chunk with this digest, or None."""
+        ...
+
+    async def finish(
+        self,
+        claim: Claim,
+        status: JobStatus,
+        *,
+        error: tuple[str, str, bool] | None = None,
+        artifacts: Sequence[Artifact] = (),
+        report: dict[str, object] | None = None,
+    ) -> None:
+        """End the job, once: status, artifacts, report and the terminal event in one transaction.
+
+        error: (code, message, retryable). Raises LeaseLost; a cancel that came first wins over `completed`.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Containers, through PyAV, always inside a jailed child process."""

@@ -1,0 +1,1 @@
+"""Media, checkpoints and results as objects by key."""

@@ -1,0 +1,1 @@
+"""Where speech starts and ends."""
