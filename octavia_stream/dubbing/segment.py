@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-from octavia_stream.audio.chunk import AudioChunk
 from octavia_stream.languages import Language
-from octavia_stream.mt.translator import Translation
 from octavia_stream.tts.voice import Voice
 
 
@@ -33,21 +31,34 @@ class Slot:
         return self.end - self.start
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a sentence's speech sounds. Positions and lengths in samples at 16 kHz."""
+
+    start: int
+    length: int
+    """After stretching and trimming."""
+    tempo: float
+    """Natural length over stretched length: above 1 is faster."""
+    delay: int
+    """How much later than its slot it starts, because the sentence before overran."""
+    trimmed: int
+    """What had to be cut because the file ends; 0 is the rule."""
+
+    @property
+    def end(self) -> int:
+        return self.start + self.length
+
+
+@dataclass(frozen=True, slots=True)
 class DubbedSegment:
     """A sentence, translated, spoken and fitted to its slot."""
 
     sentence: Sentence
-    translation: Translation
     text: str
     """The hypothesis that is spoken."""
     voice: Voice
     slot: Slot
-    speech: AudioChunk
-    """Fitted speech at the voice's rate; its offset is where it starts, in samples at that rate."""
     speed: float
     """The speaking rate asked of the voice."""
-    stretch: float
-    """Length after stretching over length before: below 1 is faster."""
-    trimmed: int
-    """Samples (at the voice's rate) cut from the end because even the limits did not fit; 0 is the rule."""
+    placement: Placement

@@ -1,0 +1,108 @@
+"""Sentences become subtitle cues: at most two lines of 42 columns, short enough to read."""
+
+import textwrap
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pysubs2
+
+COLUMNS = 42
+LINES = 2
+"""Both from the timed-text style guides of broadcasters and Netflix."""
+CHARACTERS_PER_SECOND = 17.0
+MIN_DURATION_S = 5 / 6
+GAP_S = 0.08
+"""Two frames at 24 frames a second, so that the eye sees the change."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenText:
+    """A text and when it is heard, in seconds."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """One subtitle. Lines are joined by a newline; cues never overlap."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+
+def make_cues(texts: Iterable[SpokenText], end_s: float) -> list[Cue]:
+    """Break texts into cues; each may stay until the next starts when it needs the time to be read.
+
+    texts: in order of time. end_s: where the media ends.
+    """
+    pieces = [piece for text in texts for piece in _split(text)]
+    cues: list[Cue] = []
+    for index, piece in enumerate(pieces):
+        limit = pieces[index + 1].start_s - GAP_S if index + 1 < len(pieces) else end_s
+        wanted = max(
+            piece.end_s, piece.start_s + MIN_DURATION_S, piece.start_s + len(piece.text) / CHARACTERS_PER_SECOND
+        )
+        end = min(wanted, limit)
+        if end > piece.start_s:
+            cues.append(Cue(piece.start_s, end, _lines(piece.text)))
+    return cues
+
+
+def write_srt(cues: Iterable[Cue]) -> str:
+    """SubRip."""
+    return _file(cues).to_string("srt")
+
+
+def write_vtt(cues: Iterable[Cue]) -> str:
+    """WebVTT."""
+    return _file(cues).to_string("vtt")
+
+
+def _file(cues: Iterable[Cue]) -> pysubs2.SSAFile:
+    file = pysubs2.SSAFile()
+    for cue in cues:
+        event = pysubs2.SSAEvent(start=round(cue.start_s * 1000), end=round(cue.end_s * 1000))
+        event.plaintext = cue.text
+        file.append(event)
+    return file
+
+
+def _split(text: SpokenText) -> list[SpokenText]:
+    """Cut a long sentence into cues of two lines, time shared by the number of characters."""
+    parts = _wrapped(text.text, COLUMNS * LINES - LINES)
+    total = sum(len(part) for part in parts)
+    if not total:
+        return []
+    pieces: list[SpokenText] = []
+    start, spoken = text.start_s, 0
+    for part in parts:
+        spoken += len(part)
+        end = text.start_s + (text.end_s - text.start_s) * spoken / total
+        pieces.append(SpokenText(start, end, part))
+        start = end
+    return pieces
+
+
+def _lines(text: str) -> str:
+    """Two lines of about the same width, the upper one no longer than the lower where that is possible."""
+    if _width(text) <= COLUMNS:
+        return text
+    for width in range(-(-_width(text) // 2), COLUMNS + 1):
+        lines = _wrapped(text, width)
+        if len(lines) <= LINES:
+            return "\n".join(lines)
+    return "\n".join(_wrapped(text, COLUMNS))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    # Full-width ideographs take two columns and have no spaces to break at: textwrap breaks them anywhere.
+    narrow = width if _width(text) == len(text) else width // 2
+    return textwrap.wrap(text, narrow, break_long_words=True, break_on_hyphens=False)
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
