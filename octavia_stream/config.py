@@ -75,11 +75,18 @@ class ReplicaSettings(_Section):
     max_queued_requests: int = 64
     max_batch_size: int = 8
     batch_wait_ms: int = 20
+    deadline_s: float = 300.0
+    """How long a caller waits for one answer, waiting in queues included."""
+    stuck_after_s: float = 120.0
+    """A replica whose engine works longer than this on one call is replaced."""
 
 
 class ServeSettings(_Section):
     """The Ray Serve application."""
 
+    engines: str = "octavia_stream.installed"
+    """Import path of the module that makes the engines: its functions `transcriber`, `translator` and
+    `synthesizer` each take the Settings. `octavia_stream.testing` makes engines that cost nothing."""
     asr: ReplicaSettings = ReplicaSettings(num_cpus=0.2)
     mt: ReplicaSettings = ReplicaSettings(num_cpus=0.1, max_batch_size=32)
     tts: ReplicaSettings = ReplicaSettings(min_replicas=2, max_replicas=2, num_cpus=0.7, max_ongoing_requests=2)
