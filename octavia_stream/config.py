@@ -51,6 +51,8 @@ class ModelSettings(_Section):
 
     asr: str = "whisper-base"
     """Catalogue id of the ASR model."""
+    mt: tuple[str, ...] = ()
+    """Catalogue ids of translation models to prefer, best first; others follow in the catalogue's order."""
     device: Literal["cpu", "cuda"] = "cpu"
     compute_type: str = "int8"
     threads: int = 1
