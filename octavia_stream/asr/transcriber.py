@@ -1,5 +1,7 @@
 """Port: speech to text."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from octavia_stream.asr.transcript import Transcript
@@ -23,4 +25,21 @@ class Transcriber(Protocol):
         Returns words in order; positions are on the timeline of `audio` (its offset added).
         Raises EngineUnavailable (a retry helps), InvalidRequest when the audio is too long.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TranscribeRequest:
+    """One chunk to transcribe; `Transcriber.transcribe` says what the fields mean."""
+
+    audio: AudioChunk
+    language: Language | None
+    task: AsrTask = "transcribe"
+
+
+class BatchTranscriber(Protocol):
+    """What a synchronous ASR engine offers to whoever has chunks of several callers at hand."""
+
+    def transcribe_batch(self, requests: Sequence[TranscribeRequest]) -> list[Transcript]:
+        """One result each, in order. Raises what `Transcriber.transcribe` raises, for all or none."""
         ...

@@ -1,0 +1,54 @@
+"""Speech recognition as a Serve deployment: chunks of different jobs share one call of the model."""
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from ray import serve
+
+from deployments.batching import set_batching
+from deployments.engine_thread import EngineThread
+from octavia_stream.asr.transcriber import AsrTask, BatchTranscriber, TranscribeRequest
+from octavia_stream.asr.transcript import Transcript
+from octavia_stream.audio.chunk import AudioChunk
+from octavia_stream.config import ReplicaSettings
+from octavia_stream.errors import OctaviaError
+from octavia_stream.languages import Language
+
+
+class Asr:
+    """One model in one replica."""
+
+    def __init__(self, make_engine: Callable[[], BatchTranscriber], limits: ReplicaSettings) -> None:
+        self._engine = EngineThread(make_engine(), "asr", limits.stuck_after_s)
+        set_batching(self._batched, limits)
+
+    async def transcribe(
+        self, audio: AudioChunk, language: Language | None, task: AsrTask = "transcribe"
+    ) -> Transcript:
+        """As `Transcriber.transcribe`."""
+        outcome = await self._batched(TranscribeRequest(audio, language, task))
+        if isinstance(outcome, OctaviaError):
+            raise outcome
+        return outcome
+
+    @serve.batch
+    async def _batched(self, requests: Sequence[TranscribeRequest]) -> list[Transcript | OctaviaError]:
+        return await self._engine.run(partial(transcribe_each, requests=requests))
+
+    async def check_health(self) -> None:
+        self._engine.check()
+
+    async def pid(self) -> int:
+        """The replica's process, for operators and tests."""
+        return os.getpid()
+
+
+def transcribe_each(engine: BatchTranscriber, requests: Sequence[TranscribeRequest]) -> list[Transcript | OctaviaError]:
+    """One call for all; when it is refused, one call each, so that nobody pays for a neighbour's bad chunk."""
+    try:
+        return list(engine.transcribe_batch(requests))
+    except OctaviaError as error:
+        if len(requests) == 1:
+            return [error]
+    return [outcome for request in requests for outcome in transcribe_each(engine, [request])]

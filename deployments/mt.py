@@ -1,0 +1,75 @@
+"""Translation as a Serve deployment: sentences of different jobs share one call of the model."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from ray import serve
+
+from deployments.batching import set_batching
+from deployments.engine_thread import EngineThread
+from octavia_stream.config import ReplicaSettings
+from octavia_stream.dubbing.engines import PlainTranslator
+from octavia_stream.errors import OctaviaError
+from octavia_stream.languages import Language
+from octavia_stream.mt.translator import Translation
+
+
+@dataclass(frozen=True, slots=True)
+class TranslateRequest:
+    """What one caller asked; `Translator.translate` says what the fields mean."""
+
+    sentences: tuple[str, ...]
+    source: Language
+    target: Language
+    hypotheses: int
+
+
+class Mt:
+    """All installed language pairs in one replica."""
+
+    def __init__(self, make_engine: Callable[[], PlainTranslator], limits: ReplicaSettings) -> None:
+        self._engine = EngineThread(make_engine(), "mt", limits.stuck_after_s)
+        set_batching(self._batched, limits)
+
+    async def translate(
+        self, sentences: Sequence[str], source: Language, target: Language, hypotheses: int = 1
+    ) -> list[Translation]:
+        """As `Translator.translate`."""
+        outcome = await self._batched(TranslateRequest(tuple(sentences), source, target, hypotheses))
+        if isinstance(outcome, OctaviaError):
+            raise outcome
+        return outcome
+
+    @serve.batch
+    async def _batched(self, requests: Sequence[TranslateRequest]) -> list[list[Translation] | OctaviaError]:
+        return await self._engine.run(partial(translate_together, requests=requests))
+
+    async def check_health(self) -> None:
+        self._engine.check()
+
+    async def pid(self) -> int:
+        """The replica's process, for operators and tests."""
+        return os.getpid()
+
+
+def translate_together(
+    engine: PlainTranslator, requests: Sequence[TranslateRequest]
+) -> list[list[Translation] | OctaviaError]:
+    """One engine call for all requests that ask for the same pair; answers in the order of the requests."""
+    groups: dict[tuple[Language, Language, int], list[int]] = {}
+    for place, request in enumerate(requests):
+        groups.setdefault((request.source, request.target, request.hypotheses), []).append(place)
+    answers: dict[int, list[Translation] | OctaviaError] = {}
+    for (source, target, hypotheses), places in groups.items():
+        sentences = [sentence for place in places for sentence in requests[place].sentences]
+        try:
+            translations = engine.translate(sentences, source, target, hypotheses)
+        except OctaviaError as error:
+            answers |= dict.fromkeys(places, error)
+            continue
+        remaining = iter(translations)
+        for place in places:
+            answers[place] = [next(remaining) for _ in requests[place].sentences]
+    return [answers[place] for place in range(len(requests))]

@@ -1,0 +1,28 @@
+"""Speech synthesis as a Serve deployment: one sentence at a time, for no engine of ours gains from a batch."""
+
+import os
+from collections.abc import Callable
+
+from deployments.engine_thread import EngineThread
+from octavia_stream.audio.chunk import AudioChunk
+from octavia_stream.config import ReplicaSettings
+from octavia_stream.dubbing.engines import PlainSynthesizer
+from octavia_stream.tts.voice import Voice
+
+
+class Tts:
+    """All installed voices in one replica."""
+
+    def __init__(self, make_engine: Callable[[], PlainSynthesizer], limits: ReplicaSettings) -> None:
+        self._engine = EngineThread(make_engine(), "tts", limits.stuck_after_s)
+
+    async def synthesize(self, text: str, voice: Voice, speed: float = 1.0) -> AudioChunk:
+        """As `Synthesizer.synthesize`."""
+        return await self._engine.run(lambda engine: engine.synthesize(text, voice, speed))
+
+    async def check_health(self) -> None:
+        self._engine.check()
+
+    async def pid(self) -> int:
+        """The replica's process, for operators and tests."""
+        return os.getpid()
