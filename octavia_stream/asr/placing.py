@@ -1,0 +1,89 @@
+"""Where words sound: Whisper's own times, corrected by where there is speech. Pure.
+
+Whisper's alignment stretches a word over the silence before or after it, and the first one to 0.00.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from octavia_stream.asr.transcript import Word
+from octavia_stream.audio.chunk import ASR_RATE_HZ
+
+Region = tuple[int, int]
+"""Start and end of a stretch of speech, in samples at 16 kHz."""
+
+_FAR_SAMPLES = ASR_RATE_HZ // 2
+_DOUBTFUL = 0.3
+_MIN_WORD_SAMPLES = ASR_RATE_HZ // 50
+
+
+@dataclass(frozen=True, slots=True)
+class _Loop:
+    """A phrase of so many words is a loop from so many repetitions on; people do say 'no, no, no'."""
+
+    words: int
+    repetitions: int
+
+
+_LOOPS = (_Loop(1, 6), _Loop(2, 4), *(_Loop(words, 3) for words in range(3, 13)))
+
+
+def place_words(words: Sequence[Word], speech: Sequence[Region], length: int) -> tuple[Word, ...]:
+    """Words in order and disjoint within [0, length), pulled out of silences; doubtful ones far from speech are gone.
+
+    words, speech: positions from the start of the chunk; `speech` in order and disjoint.
+    """
+    heard = [_into_speech(word, speech) for word in words if not _invented(word, speech)]
+    return _in_order(drop_loops(heard), length)
+
+
+def drop_loops(words: Sequence[Word]) -> list[Word]:
+    """Keep one of a phrase that Whisper repeats over and over."""
+    kept = list(words)
+    for loop in _LOOPS:
+        kept = _drop_loop(kept, loop)
+    return kept
+
+
+def _drop_loop(words: list[Word], loop: _Loop) -> list[Word]:
+    spelled = [word.text.strip(".,;:!?…").casefold() for word in words]
+    size, kept, at = loop.words, [], 0
+    while at < len(words):
+        after = at + size
+        while after + size <= len(words) and spelled[after : after + size] == spelled[at : at + size]:
+            after += size
+        if (after - at) // size >= loop.repetitions:
+            kept += words[at : at + size]
+            at = after
+        else:
+            kept.append(words[at])
+            at += 1
+    return kept
+
+
+def _invented(word: Word, speech: Sequence[Region]) -> bool:
+    near = any(word.start < end + _FAR_SAMPLES and word.end > start - _FAR_SAMPLES for start, end in speech)
+    return not near and word.probability < _DOUBTFUL
+
+
+def _into_speech(word: Word, speech: Sequence[Region]) -> Word:
+    """Clip a word to the stretch of speech that holds most of it; one in plain silence stays."""
+    overlaps = [(max(word.start, start), min(word.end, end)) for start, end in speech]
+    start, end = max(overlaps, key=lambda span: span[1] - span[0], default=(word.start, word.end))
+    return word if start >= end else Word(word.text, start, end, word.probability)
+
+
+def _in_order(words: Sequence[Word], length: int) -> tuple[Word, ...]:
+    spans: list[list[int]] = []
+    cursor = 0
+    for word in words:
+        start = max(word.start, cursor)
+        end = max(word.end, start + _MIN_WORD_SAMPLES)
+        spans.append([start, end])
+        cursor = end
+    limit = length
+    for span in reversed(spans):
+        span[1] = min(span[1], limit)
+        span[0] = max(0, min(span[0], span[1] - 1))
+        limit = span[0]
+    return tuple(Word(word.text, start, end, word.probability) for word, (start, end) in zip(words, spans, strict=True))

@@ -1,0 +1,221 @@
+"""Whisper through faster-whisper: a plain engine that transcribes chunks of many jobs in one call."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from faster_whisper import BatchedInferencePipeline, WhisperModel
+from faster_whisper.vad import VadOptions, get_speech_timestamps
+
+from octavia_stream.asr.placing import Region, place_words
+from octavia_stream.asr.transcriber import AsrTask
+from octavia_stream.asr.transcript import Transcript, Word
+from octavia_stream.audio.chunk import ASR_RATE_HZ, AudioChunk, Samples
+from octavia_stream.errors import EngineUnavailable, InvalidRequest, ModelCorrupt, UnsupportedLanguage
+from octavia_stream.languages import Language, language_name
+
+WINDOW_S = 30
+"""What Whisper hears at once (Radford et al. 2022)."""
+
+UNKNOWN = Language("und")
+"""The language of a chunk in which nobody speaks, as BCP 47 has it."""
+
+_ENGLISH = Language("en")
+
+_OWN_CODES = {"jv": "jw", "nb": "no", "fil": "tl", "cmn": "zh"}
+"""Language tags → Whisper's tokens, where they differ."""
+
+_BATCH = 8
+"""Windows per call of the model; the base model needs 1.1 GB for them."""
+
+# All fields are set: with some missing, faster-whisper fills in others than its documented ones (issue 1409).
+_SPEECH = VadOptions(
+    threshold=0.4,
+    neg_threshold=0.25,
+    min_speech_duration_ms=100,
+    max_speech_duration_s=float("inf"),
+    min_silence_duration_ms=200,
+    speech_pad_ms=60,
+)
+
+# Whisper's own limits for a window that went wrong (openai/whisper, transcribe.py).
+_NO_SPEECH_PROBABILITY = 0.6
+_MIN_LOG_PROBABILITY = -1.0
+_MAX_COMPRESSION = 2.4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TranscribeRequest:
+    """One chunk to transcribe; `Transcriber.transcribe` says what the fields mean."""
+
+    audio: AudioChunk
+    language: Language | None = None
+    task: AsrTask = "transcribe"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Heard:
+    """A chunk with speech in it, ready for the model."""
+
+    samples: Samples
+    speech: tuple[Region, ...]
+    language: Language
+    probability: float
+
+
+class WhisperEngine:
+    """One loaded model. Not thread-safe: call it from one thread."""
+
+    def __init__(
+        self,
+        model_dir: Path,
+        *,
+        device: Literal["cpu", "cuda"] = "cpu",
+        compute_type: str = "int8",
+        threads: int = 1,
+        beam_size: int = 1,
+    ) -> None:
+        """model_dir: a CTranslate2 conversion of Whisper. Raises ModelCorrupt."""
+        try:
+            self._model = WhisperModel(
+                str(model_dir), device=device, compute_type=compute_type, cpu_threads=threads, local_files_only=True
+            )
+        except (RuntimeError, ValueError, OSError) as error:
+            raise ModelCorrupt(
+                f"The ASR model cannot be loaded on {device} as {compute_type}; check `octavia models verify`."
+            ) from error
+        self._pipeline = BatchedInferencePipeline(self._model)
+        self._beam_size = beam_size
+
+    @property
+    def languages(self) -> tuple[Language, ...]:
+        """What it understands."""
+        tags = {code: tag for tag, code in _OWN_CODES.items() if tag == "jv"}
+        return tuple(Language(tags.get(code, code)) for code in self._model.supported_languages)
+
+    def transcribe(self, audio: AudioChunk, language: Language | None, task: AsrTask = "transcribe") -> Transcript:
+        """Transcribe one chunk; `Transcriber` says what it means."""
+        return self.transcribe_batch([TranscribeRequest(audio, language, task)])[0]
+
+    def transcribe_batch(self, requests: Sequence[TranscribeRequest]) -> list[Transcript]:
+        """Transcribe chunks of different jobs together, one result each, in order.
+
+        A chunk without speech gives no words, and the language `und` if it was to be detected.
+        Raises InvalidRequest, UnsupportedLanguage, EngineUnavailable (a retry helps).
+        """
+        for request in requests:
+            self._check(request)
+        transcripts = [Transcript((), request.language or UNKNOWN, 0.0) for request in requests]
+        groups: dict[tuple[Language, AsrTask], list[tuple[int, _Heard]]] = defaultdict(list)
+        try:
+            for index, request in enumerate(requests):
+                if heard := self._hear(request):
+                    groups[heard.language, request.task].append((index, heard))
+            for (language, task), members in groups.items():
+                words = self._decode([heard for _, heard in members], language, task)
+                for (index, heard), found in zip(members, words, strict=True):
+                    transcripts[index] = _transcript(requests[index], heard, found)
+        except (RuntimeError, MemoryError) as error:
+            raise EngineUnavailable("Speech recognition failed on this replica; a retry helps.") from error
+        return transcripts
+
+    def _check(self, request: TranscribeRequest) -> None:
+        audio = request.audio
+        if audio.rate_hz != ASR_RATE_HZ or audio.samples.ndim != 1:
+            raise InvalidRequest("Speech recognition takes mono sound at 16 kHz.")
+        if audio.length > WINDOW_S * ASR_RATE_HZ:
+            raise InvalidRequest(f"Speech recognition takes at most {WINDOW_S} s at once.")
+        if request.language and request.language not in (UNKNOWN, *self.languages, *_OWN_CODES):
+            known = "English only" if not self._model.model.is_multilingual else f"{len(self.languages)} languages"
+            raise UnsupportedLanguage(
+                f"The ASR model does not understand {language_name(request.language)} ({known}); choose another model."
+            )
+
+    def _hear(self, request: TranscribeRequest) -> _Heard | None:
+        samples = np.ascontiguousarray(request.audio.samples, dtype=np.float32)
+        speech = tuple((int(span["start"]), int(span["end"])) for span in get_speech_timestamps(samples, _SPEECH))
+        if not speech:
+            return None
+        if request.language and request.language != UNKNOWN:
+            return _Heard(samples, speech, request.language, 1.0)
+        if not self._model.model.is_multilingual:
+            return _Heard(samples, speech, _ENGLISH, 1.0)
+        code, probability, _ = self._model.detect_language(samples)
+        return _Heard(samples, speech, Language("jv" if code == "jw" else code), float(probability))
+
+    def _decode(self, chunks: Sequence[_Heard], language: Language, task: AsrTask) -> list[list[Word]]:
+        """The words of each chunk as Whisper times them, from the start of the chunk."""
+        words, failed = self._run(chunks, language, task)
+        if failed:
+            # Greedy decoding can loop; sampling at a temperature is Whisper's own answer, but a resumed job must get
+            # the same words again, so forbid repetitions instead.
+            again, _ = self._run([chunks[i] for i in failed], language, task, beam_size=5, no_repeat_ngram_size=3)
+            for i, found in zip(failed, again, strict=True):
+                words[i] = found
+        return words
+
+    def _run(
+        self, chunks: Sequence[_Heard], language: Language, task: AsrTask, **options: Any
+    ) -> tuple[list[list[Word]], list[int]]:
+        """Words of each chunk, and which chunks the model got lost in."""
+        joined, clips = _join([chunk.samples for chunk in chunks])
+        segments, _ = self._pipeline.transcribe(
+            joined,
+            **{
+                "language": _OWN_CODES.get(language, language),
+                "task": task if self._model.model.is_multilingual else "transcribe",
+                "beam_size": self._beam_size,
+                "word_timestamps": True,
+                "clip_timestamps": clips,
+                "batch_size": _BATCH,
+                **options,
+            },
+        )
+        # Every segment carries the position of its window in hundredths of a second.
+        chunk_at = {round(clip["start"] * 100): index for index, clip in enumerate(clips)}
+        words: list[list[Word]] = [[] for _ in chunks]
+        failed = set()
+        for segment in segments:
+            index = chunk_at[segment.seek]
+            if segment.no_speech_prob > _NO_SPEECH_PROBABILITY and segment.avg_logprob < _MIN_LOG_PROBABILITY:
+                continue
+            if segment.compression_ratio > _MAX_COMPRESSION:
+                failed.add(index)
+            offset = round(clips[index]["start"] * ASR_RATE_HZ)
+            words[index] += [_word(word, offset) for word in segment.words or () if word.word.strip()]
+        return words, sorted(failed)
+
+
+def _join(chunks: Sequence[Samples]) -> tuple[Samples, list[dict[str, float]]]:
+    """One array and where each chunk is in it, in seconds.
+
+    Chunks start at whole seconds: faster-whisper counts their start in hundredths and cuts off the rest.
+    """
+    parts: list[Samples] = []
+    clips = []
+    second = 0
+    for samples in chunks:
+        seconds = -(-samples.size // ASR_RATE_HZ)
+        # Half a sample more, for it is multiplied by the rate and cut off as well.
+        clips.append({"start": float(second), "end": second + (samples.size + 0.5) / ASR_RATE_HZ})
+        parts.append(np.pad(samples, (0, seconds * ASR_RATE_HZ - samples.size)))
+        second += seconds
+    return np.concatenate(parts), clips
+
+
+def _word(word: Any, offset: int) -> Word:
+    start, end = (round(moment * ASR_RATE_HZ) - offset for moment in (word.start, word.end))
+    return Word(word.word.strip(), start, end, float(word.probability))
+
+
+def _transcript(request: TranscribeRequest, heard: _Heard, words: Sequence[Word]) -> Transcript:
+    offset = request.audio.offset
+    placed = place_words(words, heard.speech, request.audio.length)
+    return Transcript(
+        tuple(Word(word.text, word.start + offset, word.end + offset, word.probability) for word in placed),
+        _ENGLISH if request.task == "translate" else heard.language,
+        heard.probability,
+    )
