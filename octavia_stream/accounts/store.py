@@ -1,0 +1,78 @@
+"""Accounts in Postgres."""
+
+import re
+import unicodedata
+from typing import Self
+from uuid import UUID
+
+import msgspec
+
+from octavia_stream.accounts.account import Account
+from octavia_stream.accounts.passwords import Passwords
+from octavia_stream.database.pool import Database
+from octavia_stream.database.uuid7 import uuid7
+from octavia_stream.errors import Conflict, InvalidRequest, NotFound, Unauthorized
+
+EMAIL_MAX = 254  # RFC 5321, by way of erratum 1690 to RFC 3696
+# Not a judge of addresses, only a guard against typing slips: whether mail arrives is the proof.
+_EMAIL = re.compile(r"[^@\s\x00-\x1f]+@[^@\s.\x00-\x1f]+(\.[^@\s.\x00-\x1f]+)*")
+
+_SIGN_UP = """
+insert into account (id, email, password_hash) values ($1, $2, $3)
+on conflict (email) do nothing returning id, email, created_at
+"""
+_BY_EMAIL = "select id, email, created_at, password_hash from account where email = $1"
+_BY_ID = "select id, email, created_at from account where id = $1"
+_REHASH = "update account set password_hash = $2 where id = $1 and password_hash = $3"
+
+
+def normal_email(email: str) -> str:
+    """The form under which an address is unique. Raises InvalidRequest when it is not an address."""
+    normal = unicodedata.normalize("NFC", email.strip().lower())
+    if len(normal) > EMAIL_MAX or not _EMAIL.fullmatch(normal):
+        raise InvalidRequest("That is not an e-mail address.")
+    return normal
+
+
+class AccountStore:
+    """Who may log in. Methods raise DependencyUnavailable while Postgres is away."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._passwords = Passwords()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._passwords.close()
+
+    async def sign_up(self, email: str, password: str) -> Account:
+        """A new account. Raises InvalidRequest, or Conflict when the address has one already."""
+        normal = normal_email(email)
+        hashed = await self._passwords.hash(password)
+        row = await self._database.fetchrow(_SIGN_UP, uuid7(), normal, hashed)
+        if row is None:
+            raise Conflict("There is an account with this e-mail address already; log in instead.")
+        return msgspec.convert(dict(row), Account)
+
+    async def authenticate(self, email: str, password: str) -> Account:
+        """The account whose password this is. Raises Unauthorized, the same and as slowly for an unknown address."""
+        try:
+            normal = normal_email(email)
+        except InvalidRequest:
+            normal = ""
+        row = await self._database.fetchrow(_BY_EMAIL, normal)
+        hashed = None if row is None else row["password_hash"]
+        if not await self._passwords.matches(password, hashed) or row is None:
+            raise Unauthorized("The e-mail address or the password is wrong.")
+        if self._passwords.is_outdated(row["password_hash"]):
+            await self._database.execute(_REHASH, row["id"], await self._passwords.hash(password), hashed)
+        return Account(row["id"], row["email"], row["created_at"])
+
+    async def get(self, account_id: UUID) -> Account:
+        """Raises NotFound."""
+        row = await self._database.fetchrow(_BY_ID, account_id)
+        if row is None:
+            raise NotFound("There is no such account.")
+        return msgspec.convert(dict(row), Account)

@@ -1,0 +1,137 @@
+"""Redis Streams as the fast path for events, and a bell for workers.
+
+Nothing here is the truth: an event is a row before it is an entry, so a Redis that
+is dead, hung or wiped costs at most the seconds until somebody polls Postgres.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Self, TypeAlias, cast
+from uuid import UUID
+
+import msgspec
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from octavia_stream.errors import DependencyUnavailable
+from octavia_stream.events.event import JobEventRecord
+
+STREAM_MAX_LENGTH = 1000
+STREAM_TTL_S = 3600
+PUBLISH_TIMEOUT_S = 0.25
+"""What a job may lose on one event while Redis hangs."""
+READ_MARGIN_S = 1.0
+PAUSE_AFTER_FAILURE_S = 2.0
+_WORK = "octavia:work"
+
+_Answer: TypeAlias = "list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]"
+"""What XREAD gives: (stream, [(entry id, fields)])."""
+
+
+def _stream(job_id: UUID) -> str:
+    return f"octavia:events:{job_id}"
+
+
+class RedisEvents:
+    """One process's connections to Redis."""
+
+    def __init__(self, url: str) -> None:
+        """url: `redis://…`, `rediss://…` or `unix:///path`. Connections open when first used."""
+        self._client = redis.Redis.from_url(
+            url,
+            socket_connect_timeout=1.0,
+            # Reads block on purpose: every call below has a deadline of its own.
+            socket_timeout=None,
+            max_connections=32,
+            retry=Retry(NoBackoff(), 0),
+            client_name="octavia-stream",
+        )
+        self._encoder = msgspec.json.Encoder()
+        self._decoder = msgspec.json.Decoder(JobEventRecord)
+        self._quiet_until = 0.0
+        self._work_seen = "0"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """May be called twice."""
+        await self._client.aclose()
+
+    async def ping(self) -> None:
+        """Raises DependencyUnavailable when Redis does not answer within a second."""
+        try:
+            await asyncio.wait_for(self._client.get("octavia:ping"), 1.0)
+        except (RedisError, OSError) as error:
+            raise DependencyUnavailable("Redis cannot be reached just now; try again in a few seconds.") from error
+
+    async def publish(self, job_id: UUID, records: Sequence[JobEventRecord]) -> None:
+        """Add events of one job under the ids `{seq}-0`. Never raises; a failure mutes it for a moment."""
+        if not records or time.monotonic() < self._quiet_until:
+            return
+        pipe = self._client.pipeline(transaction=False)
+        for record in records:
+            pipe.xadd(
+                _stream(job_id),
+                {"e": self._encoder.encode(record)},
+                id=f"{record.seq}-0",
+                maxlen=STREAM_MAX_LENGTH,
+                approximate=True,
+            )
+        pipe.expire(_stream(job_id), STREAM_TTL_S)
+        try:
+            # An id that is not the newest is refused: then another commit came first, and readers see the gap.
+            await asyncio.wait_for(pipe.execute(raise_on_error=False), PUBLISH_TIMEOUT_S)
+        except (RedisError, OSError):
+            self._quiet_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
+
+    async def read(self, after: Mapping[UUID, int], wait_s: float) -> dict[UUID, list[JobEventRecord]]:
+        """Entries of many jobs, each after its own sequence number; waits up to `wait_s` for the first.
+
+        Raises DependencyUnavailable.
+        """
+        streams = {_stream(job_id).encode(): job_id for job_id in after}
+        cursors = {_stream(job_id): f"{seq}-0" for job_id, seq in after.items()}
+        try:
+            answer = await self._xread(cursors, wait_s)
+            return {
+                streams[name]: [self._decoder.decode(fields[b"e"]) for _, fields in entries] for name, entries in answer
+            }
+        except (RedisError, OSError, msgspec.MsgspecError) as error:
+            raise DependencyUnavailable("Redis cannot be reached just now.") from error
+
+    async def notify_work(self) -> None:
+        """Wake every worker that waits. Never raises."""
+        if time.monotonic() < self._quiet_until:
+            return
+        adding = self._client.xadd(_WORK, {"w": b""}, maxlen=1, approximate=False)
+        try:
+            await asyncio.wait_for(adding, PUBLISH_TIMEOUT_S)
+        except (RedisError, OSError):
+            self._quiet_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
+
+    async def wait_for_work(self, timeout: float) -> bool:
+        """Return True soon after `notify_work`, False after `timeout` seconds; a hint that was missed, or a dead
+        Redis, only costs the time out. One waiter per object."""
+        started = time.monotonic()
+        try:
+            answer = await self._xread({_WORK: self._work_seen}, timeout)
+        except (RedisError, OSError):
+            # The stream may have started anew: its ids are times, but nothing says the clock did not step back.
+            self._work_seen = "0"
+            await asyncio.sleep(max(0.0, timeout - (time.monotonic() - started)))
+            return False
+        for _, entries in answer:
+            self._work_seen = entries[-1][0].decode()
+            return True
+        return False
+
+    async def _xread(self, cursors: Mapping[str, str], wait_s: float) -> "_Answer":
+        reading = self._client.xread({**cursors}, count=100, block=max(1, int(wait_s * 1000)))
+        return cast("_Answer", await asyncio.wait_for(reading, wait_s + READ_MARGIN_S))

@@ -1,0 +1,262 @@
+"""Jobs in Postgres: the truth that survives every worker, every queue and every cache."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+from uuid import UUID
+
+import msgspec
+
+from octavia_stream.database.pool import Connection, Database, Row
+from octavia_stream.database.uuid7 import uuid7
+from octavia_stream.dubbing.checkpoints import Stage
+from octavia_stream.errors import Conflict, LeaseLost, NotFound
+from octavia_stream.events.event import (
+    Cancelled,
+    Completed,
+    Failed,
+    JobEvent,
+    JobEventRecord,
+    Progress,
+    Started,
+    Submitted,
+    Warned,
+)
+from octavia_stream.events.feed import Head
+from octavia_stream.jobs import queries
+from octavia_stream.jobs.job import TERMINAL, Artifact, Claim, DubbingOptions, Job, JobKind, JobStatus
+
+MAX_ATTEMPTS = 5
+"""A job that takes its worker down every time must not do so for ever."""
+
+
+class EventPublisher(Protocol):
+    """Tells the impatient. Whoever misses it finds the same in Postgres, so it never raises."""
+
+    async def publish(self, job_id: UUID, records: Sequence[JobEventRecord]) -> None:
+        """Events of one job, after their transaction."""
+        ...
+
+    async def notify_work(self) -> None:
+        """A job waits for a worker."""
+        ...
+
+
+class PostgresJobStore:
+    """`JobStore` on Postgres. All methods raise DependencyUnavailable while it is away."""
+
+    def __init__(self, database: Database, publisher: EventPublisher) -> None:
+        self._database = database
+        self._publisher = publisher
+
+    async def create(self, owner_id: UUID, kind: JobKind, upload_id: UUID, options: DubbingOptions) -> Job:
+        row = await self._database.fetchrow(queries.CREATE, uuid7(), owner_id, kind, upload_id, options)
+        if row is None:
+            raise NotFound("There is no such upload, or it is not yours.")
+        return _job(row)
+
+    async def get(self, job_id: UUID, owner_id: UUID) -> Job:
+        row = await self._database.fetchrow(queries.GET, job_id, owner_id)
+        return _job(_found(row))
+
+    async def list_jobs(self, owner_id: UUID, limit: int, before: UUID | None = None) -> list[Job]:
+        rows = await self._database.fetch(queries.LIST, owner_id, limit, before)
+        return [_job(row) for row in rows]
+
+    async def submit(self, job_id: UUID, owner_id: UUID) -> Job:
+        async with self._database.transaction() as connection:
+            job = _job(_found(await connection.fetchrow(queries.LOCK_OWNED, job_id, owner_id)))
+            if job.status == "cancelled":
+                raise Conflict("This job was cancelled; create a new one.")
+            if job.submitted_at is not None:
+                return job
+            await connection.fetchrow(queries.SUBMIT, job_id)
+            records = await _append(connection, job_id, [Submitted()])
+            job = _job(_found(await connection.fetchrow(queries.GET, job_id, owner_id)))
+        await self._publisher.publish(job_id, records)
+        await self._publisher.notify_work()
+        return job
+
+    async def request_cancel(self, job_id: UUID, owner_id: UUID) -> Job:
+        records: list[JobEventRecord] = []
+        async with self._database.transaction() as connection:
+            row = _found(await connection.fetchrow(queries.LOCK_OWNED, job_id, owner_id))
+            if row["status"] in TERMINAL:
+                raise Conflict(f"This job is already {row['status']}.")
+            await connection.execute(queries.REQUEST_CANCEL, job_id)
+            if not row["held"]:
+                records = await _end(connection, job_id, "cancelled", Cancelled())
+            job = _job(_found(await connection.fetchrow(queries.GET, job_id, owner_id)))
+        await self._publisher.publish(job_id, records)
+        return job
+
+    async def events_after(self, job_id: UUID, seq: int, limit: int = 500) -> list[JobEventRecord]:
+        rows = await self._database.fetch(queries.EVENTS_AFTER, job_id, seq, limit)
+        return [JobEventRecord(row["seq"], row["at"], msgspec.convert(row["data"], JobEvent)) for row in rows]
+
+    async def heads(self, job_ids: Iterable[UUID]) -> dict[UUID, Head]:
+        """The newest event number of each job and whether it has ended; jobs that do not exist are left out."""
+        rows = await self._database.fetch(queries.HEADS, list(job_ids))
+        return {row["id"]: Head(row["last_seq"], row["ended"]) for row in rows}
+
+    async def claim(self, worker_id: str, lease_s: float) -> Claim | None:
+        while True:
+            async with self._database.transaction() as connection:
+                row = await connection.fetchrow(queries.LOCK_CLAIMABLE)
+                if row is None:
+                    return None
+                job_id = row["id"]
+                ending = _ending_instead(row)
+                if ending is not None:
+                    claim = None
+                    records = await _end(connection, job_id, *ending)
+                else:
+                    claim, records = await _take(connection, job_id, worker_id, lease_s)
+            await self._publisher.publish(job_id, records)
+            if claim is not None:
+                return claim
+
+    async def heartbeat(self, claim: Claim, lease_s: float) -> bool:
+        asked = await self._database.fetchval(queries.HEARTBEAT, claim.job.id, claim.epoch, lease_s)
+        if asked is None:
+            raise LeaseLost
+        return bool(asked)
+
+    async def release(self, claim: Claim) -> None:
+        """As the port says. A claim that was lost is released already: nothing is raised."""
+        await self._database.execute(queries.RELEASE, claim.job.id, claim.epoch)
+        await self._publisher.notify_work()
+
+    async def append(self, claim: Claim, events: Sequence[JobEvent]) -> None:
+        """As the port says; `Warned` also joins the job's warnings, once."""
+        if not events:
+            return
+        async with self._database.transaction() as connection:
+            held = await _hold(connection, claim)
+            events = await _reflect(connection, claim.job.id, held, events)
+            records = await _append(connection, claim.job.id, events)
+        await self._publisher.publish(claim.job.id, records)
+
+    async def begin_chunk(self, claim: Claim, stage: Stage, index: int, digest: str) -> int:
+        attempt = await self._database.fetchval(queries.BEGIN_CHUNK, claim.job.id, claim.epoch, stage, index, digest)
+        if attempt is None:
+            raise LeaseLost
+        return int(attempt)
+
+    async def finish_chunk(self, claim: Claim, stage: Stage, index: int, digest: str, key: str, sha256: str) -> None:
+        done = await self._database.fetchval(
+            queries.FINISH_CHUNK, claim.job.id, claim.epoch, stage, index, digest, key, sha256
+        )
+        if done is None:
+            raise LeaseLost
+
+    async def chunk_result(self, job_id: UUID, stage: Stage, index: int, digest: str) -> tuple[str, str] | None:
+        row = await self._database.fetchrow(queries.CHUNK_RESULT, job_id, stage, index, digest)
+        return None if row is None else (row["key"], row["sha256"])
+
+    async def finish(
+        self,
+        claim: Claim,
+        status: JobStatus,
+        *,
+        error: tuple[str, str, bool] | None = None,
+        artifacts: Sequence[Artifact] = (),
+        report: dict[str, object] | None = None,
+    ) -> None:
+        if status not in TERMINAL or (status == "failed") != (error is not None):
+            raise ValueError("a job ends completed, cancelled, or failed with an error")
+        event: JobEvent = Failed(*error) if error else Completed() if status == "completed" else Cancelled()
+        async with self._database.transaction() as connection:
+            held = await _hold(connection, claim)
+            if status == "completed" and held["cancel_requested"]:
+                status, event, artifacts = "cancelled", Cancelled(), ()
+            records = await _end(connection, claim.job.id, status, event, artifacts, report)
+        await self._publisher.publish(claim.job.id, records)
+
+
+def _job(row: Row) -> Job:
+    return msgspec.convert(dict(row), Job)
+
+
+def _found(row: Row | None) -> Row:
+    if row is None:
+        raise NotFound("There is no such job, or it is not yours.")
+    return row
+
+
+async def _hold(connection: Connection, claim: Claim) -> Row:
+    """Lock the claimed row, if it is still the claim's."""
+    row = await connection.fetchrow(queries.LOCK_HELD, claim.job.id, claim.epoch)
+    if row is None:
+        raise LeaseLost
+    return row
+
+
+def _ending_instead(row: Row) -> tuple[JobStatus, JobEvent] | None:
+    """What becomes of a claimable job that must not run again."""
+    if row["cancel_requested"]:
+        return "cancelled", Cancelled()
+    if row["attempts"] >= MAX_ATTEMPTS:
+        message = f"The job was given up after {MAX_ATTEMPTS} workers were lost while they worked on it."
+        return "failed", Failed("attempts_exhausted", message, retryable=True)
+    return None
+
+
+async def _take(
+    connection: Connection, job_id: UUID, worker_id: str, lease_s: float
+) -> tuple[Claim, list[JobEventRecord]]:
+    row = _found(await connection.fetchrow(queries.CLAIM, job_id, worker_id, lease_s))
+    records = await _append(connection, job_id, [Started(row["attempts"])])
+    job = msgspec.structs.replace(_job(row), last_seq=records[-1].seq)
+    return Claim(job, worker_id, job.epoch, row["attempts"]), records
+
+
+async def _reflect(connection: Connection, job_id: UUID, held: Row, events: Sequence[JobEvent]) -> Sequence[JobEvent]:
+    """Bring the row up to what the events say; percent, in row and events, never falls."""
+    percent: float = held["percent"]
+    warnings: list[str] = held["warnings"]
+    newest: Progress | None = None
+    told: list[JobEvent] = []
+    for event in events:
+        if isinstance(event, Progress):
+            percent = max(percent, min(event.percent, 100.0))
+            newest = msgspec.structs.replace(event, percent=percent)
+            told.append(newest)
+            continue
+        if isinstance(event, Warned) and event.message not in warnings:
+            warnings = [*warnings, event.message]
+        told.append(event)
+    if newest is not None:
+        await connection.execute(queries.PROGRESS, job_id, newest.phase, newest.percent, newest.stages)
+    if warnings != held["warnings"]:
+        await connection.execute(queries.WARNINGS, job_id, warnings)
+    return told
+
+
+async def _end(
+    connection: Connection,
+    job_id: UUID,
+    status: JobStatus,
+    event: JobEvent,
+    artifacts: Sequence[Artifact] = (),
+    report: dict[str, Any] | None = None,
+) -> list[JobEventRecord]:
+    """End a locked job: the row and its last event."""
+    code, message = (event.code, event.message) if isinstance(event, Failed) else (None, None)
+    await connection.execute(queries.END, job_id, status, code, message, list(artifacts), report or {})
+    return await _append(connection, job_id, [event])
+
+
+async def _append(connection: Connection, job_id: UUID, events: Sequence[JobEvent]) -> list[JobEventRecord]:
+    """Number and store the events of a locked job."""
+    row = _found(await connection.fetchrow(queries.ADVANCE_SEQ, job_id, len(events)))
+    first = row["last_seq"] - len(events) + 1
+    records = [JobEventRecord(first + place, row["at"], event) for place, event in enumerate(events)]
+    await connection.execute(
+        queries.APPEND_EVENTS,
+        job_id,
+        row["at"],
+        [record.seq for record in records],
+        [event.__struct_config__.tag for event in events],
+        list(events),
+    )
+    return records

@@ -1,0 +1,116 @@
+"""Every statement about jobs. Times are the database's clock; every worker's write names its epoch."""
+
+_JOB = """
+    id, owner_id, kind, status, upload_id, options, created_at, submitted_at, started_at, finished_at, epoch,
+    cancel_requested, phase, percent, stages, error_code, error_message, warnings, report, artifacts, last_seq
+"""
+
+# The foreign key says so too; this form tells "not yours" without an error.
+CREATE = f"""
+insert into job (id, owner_id, kind, upload_id, options)
+select $1, upload.owner_id, $3, upload.id, $5 from upload where upload.id = $4 and upload.owner_id = $2
+returning {_JOB}
+"""  # noqa: S608  (constants of this file)
+
+GET = f"select {_JOB} from job where id = $1 and owner_id = $2"  # noqa: S608
+
+LOCK_OWNED = f"""
+select {_JOB}, (lease_until is not null and lease_until >= now()) as held
+from job where id = $1 and owner_id = $2 for update
+"""  # noqa: S608
+
+LIST = f"""
+select {_JOB} from job
+where owner_id = $1 and ($3::uuid is null or id < $3)
+order by id desc limit $2
+"""  # noqa: S608
+
+SUBMIT = f"""
+update job set submitted_at = now() where id = $1 returning {_JOB}
+"""  # noqa: S608
+
+REQUEST_CANCEL = f"""
+update job set cancel_requested = true where id = $1 returning {_JOB}
+"""  # noqa: S608
+
+# A job that waits, or whose lease ended. Others' locks are stepped over, so many workers never queue up here.
+LOCK_CLAIMABLE = f"""
+select {_JOB}, attempts from job
+where submitted_at is not null and status in ('pending', 'processing')
+  and (lease_until is null or lease_until < now())
+order by submitted_at, id limit 1
+for update skip locked
+"""  # noqa: S608
+
+CLAIM = f"""
+update job set status = 'processing', epoch = epoch + 1, attempts = attempts + 1, worker_id = $2,
+    lease_until = now() + make_interval(secs => $3), started_at = coalesce(started_at, now())
+where id = $1
+returning {_JOB}, attempts
+"""  # noqa: S608
+
+HEARTBEAT = """
+update job set lease_until = now() + make_interval(secs => $3)
+where id = $1 and epoch = $2 and status = 'processing'
+returning cancel_requested
+"""
+
+# The epoch rises so that a write of the old owner, still under way, changes nothing. Draining is not a crash.
+RELEASE = """
+update job set worker_id = null, lease_until = null, epoch = epoch + 1, attempts = attempts - 1
+where id = $1 and epoch = $2 and status = 'processing'
+"""
+
+LOCK_HELD = """
+select last_seq, percent, warnings, cancel_requested from job
+where id = $1 and epoch = $2 and status = 'processing'
+for update
+"""
+
+PROGRESS = "update job set phase = $2, percent = $3, stages = $4 where id = $1"
+
+WARNINGS = "update job set warnings = $2 where id = $1"
+
+# The worker's epoch dies with the job: one past the last claim's belongs to nobody.
+END = f"""
+update job set status = $2, finished_at = now(), epoch = epoch + 1, worker_id = null, lease_until = null,
+    error_code = $3, error_message = $4, artifacts = $5, report = $6,
+    percent = case when $2 = 'completed' then 100 else percent end
+where id = $1
+returning {_JOB}
+"""  # noqa: S608
+
+# The job's row is locked by whoever calls these two, so numbers have no gaps.
+ADVANCE_SEQ = "update job set last_seq = last_seq + $2 where id = $1 returning last_seq, now() as at"
+
+APPEND_EVENTS = """
+insert into job_event (job_id, seq, at, type, data)
+select $1, seq, $2, type, data from unnest($3::bigint[], $4::text[], $5::jsonb[]) as fresh (seq, type, data)
+"""
+
+EVENTS_AFTER = "select seq, at, data from job_event where job_id = $1 and seq > $2 order by seq limit $3"
+
+HEADS = """
+select id, last_seq, status in ('completed', 'failed', 'cancelled') as ended from job where id = any($1::uuid[])
+"""
+
+BEGIN_CHUNK = """
+with held as (select id from job where id = $1 and epoch = $2 and status = 'processing' for share)
+insert into chunk (job_id, stage, idx, digest, epoch) select id, $3, $4, $5, $2 from held
+on conflict (job_id, stage, idx, digest) do update set state = 'running', attempts = chunk.attempts + 1,
+    epoch = excluded.epoch, key = null, sha256 = null, started_at = now(), finished_at = null
+returning attempts
+"""
+
+FINISH_CHUNK = """
+with held as (select id from job where id = $1 and epoch = $2 and status = 'processing' for share)
+insert into chunk (job_id, stage, idx, digest, epoch, state, key, sha256, finished_at)
+select id, $3, $4, $5, $2, 'done', $6, $7, now() from held
+on conflict (job_id, stage, idx, digest) do update set state = 'done', epoch = excluded.epoch,
+    key = excluded.key, sha256 = excluded.sha256, finished_at = now()
+returning idx
+"""
+
+CHUNK_RESULT = """
+select key, sha256 from chunk where job_id = $1 and stage = $2 and idx = $3 and digest = $4 and state = 'done'
+"""

@@ -1,0 +1,93 @@
+"""Runtime: every pool and store of one process, opened once and closed in reverse."""
+
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from octavia_stream.accounts.store import AccountStore
+from octavia_stream.config import Settings
+from octavia_stream.database.pool import Database
+from octavia_stream.errors import DependencyUnavailable
+from octavia_stream.events.feed import EventFeed
+from octavia_stream.events.redis import RedisEvents
+from octavia_stream.jobs.postgres import PostgresJobStore
+from octavia_stream.storage.objects import ObjectStore
+from octavia_stream.uploads.store import UploadStore
+
+SECRET_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What handlers and workers are given."""
+
+    settings: Settings
+    pool: Database
+    redis: RedisEvents
+    objects: ObjectStore
+    jobs: PostgresJobStore
+    accounts: AccountStore
+    uploads: UploadStore
+    feed: EventFeed
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
+    """Open everything; raises DependencyUnavailable when Postgres is not there. Redis may come later, or never.
+
+    The launcher sets DATABASE_URL and REDIS_URL when it starts the embedded services.
+    """
+    if settings.database_url is None or settings.redis_url is None:
+        raise DependencyUnavailable("Set DATABASE_URL and REDIS_URL, or start the whole server with 'octavia serve'.")
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(Database(settings.database_url.get_secret_value()))
+        redis = await stack.enter_async_context(RedisEvents(settings.redis_url.get_secret_value()))
+        jobs = PostgresJobStore(pool, redis)
+        yield Runtime(
+            settings=settings,
+            pool=pool,
+            redis=redis,
+            objects=ObjectStore.from_url(storage_url(settings)),
+            jobs=jobs,
+            accounts=await stack.enter_async_context(AccountStore(pool)),
+            uploads=UploadStore(pool),
+            feed=await stack.enter_async_context(EventFeed(jobs, redis)),
+        )
+
+
+def storage_url(settings: Settings) -> str:
+    """Where objects lie: as set, or `objects/` below home."""
+    return settings.storage_url or (settings.home.absolute() / "objects").as_uri()
+
+
+def load_secret(settings: Settings) -> SecretStr:
+    """The key that signs tokens: as set, or made once and kept in home, readable by its owner alone.
+
+    Processes that start together agree on one.
+    """
+    if settings.secret_key is not None:
+        return settings.secret_key
+    path = settings.home / "secret_key"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _create(path, secrets.token_urlsafe(SECRET_BYTES))
+    return SecretStr(path.read_text().strip())
+
+
+def _create(path: Path, text: str) -> None:
+    """Write a private file unless somebody else was faster; it never appears half written."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        os.link(draft, path)
+    except FileExistsError:
+        return
+    finally:
+        draft.unlink()

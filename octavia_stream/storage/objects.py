@@ -1,0 +1,239 @@
+"""ObjectStore: media, checkpoints and results by key, on a disk or in a bucket, through obstore.
+
+Keys are made by the server, never by a user, and are checked all the same: segments of
+letters, digits, `.`, `_` and `-` that do not start with a dot, joined by `/`.
+An object appears whole or not at all.
+"""
+
+import asyncio
+import errno
+import hashlib
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore import exceptions, store
+
+from octavia_stream.errors import Conflict, InvalidRequest, NotFound, StorageFull, StorageUnavailable
+
+PART_BYTES = 8 * 1024 * 1024
+PARTS_IN_FLIGHT = 2
+"""Times PART_BYTES is what a stream of any length may hold in memory."""
+READ_BYTES = 1024 * 1024
+DELETE_BATCH = 500
+_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+_KEY_MAX = 512
+_FULL = tuple(f"os error {number}" for number in (errno.ENOSPC, errno.EDQUOT))
+
+
+class StoredObject(NamedTuple):
+    """What was written."""
+
+    size: int
+    """Bytes."""
+    sha256: str
+    """In hexadecimal."""
+
+
+class ListedObject(NamedTuple):
+    """What lies under a key."""
+
+    key: str
+    size: int
+
+
+class ObjectStore:
+    """Objects by key. Methods raise NotFound, StorageUnavailable (a retry helps), StorageFull, InvalidRequest."""
+
+    def __init__(self, backend: "store.ObjectStore", directory: Path | None = None) -> None:
+        """directory: where a local store keeps its files. Use `from_url`."""
+        self._backend = backend
+        self._directory = directory
+
+    @classmethod
+    def from_url(cls, url: str, options: Mapping[str, str] | None = None) -> "ObjectStore":
+        """`file:///directory`, `s3://bucket/prefix` (also `gs://`, `az://`) or `memory:`.
+
+        options: what obstore calls config, such as `endpoint`; credentials usually come from the
+        environment under the provider's own names. Raises InvalidRequest for a URL that names no store.
+        """
+        parts = urlsplit(url)
+        if parts.scheme == "memory":
+            return cls(store.MemoryStore())
+        if parts.scheme == "file":
+            directory = Path(unquote(parts.path)).absolute()
+            directory.mkdir(parents=True, exist_ok=True)
+            return cls(store.LocalStore(directory, mkdir=True), directory)
+        try:
+            backend = store.from_url(
+                url,
+                config=cast(Any, dict(options or {})),
+                client_options={"connect_timeout": "5s", "timeout": "60s"},
+                retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=30)},
+            )
+        except (exceptions.BaseError, ValueError) as error:
+            raise InvalidRequest("OCTAVIA_STORAGE_URL is not a storage URL, such as s3://bucket/prefix.") from error
+        return cls(backend)
+
+    async def put(self, key: str, data: bytes, *, create_only: bool = False) -> StoredObject:
+        """Write an object. With `create_only`, raises Conflict when there is one already."""
+        _check(key)
+        with _translated():
+            await obstore.put_async(
+                self._backend, key, data, mode="create" if create_only else "overwrite", use_multipart=False
+            )
+        return StoredObject(len(data), await asyncio.to_thread(_sha256, data))
+
+    async def put_stream(self, key: str, data: AsyncIterator[bytes]) -> StoredObject:
+        """Write an object as it comes, of any length, in bounded memory. If `data` raises, nothing is kept."""
+        _check(key)
+        hashed = _Hashed(data)
+        with _translated():
+            await obstore.put_async(self._backend, key, hashed, chunk_size=PART_BYTES, max_concurrency=PARTS_IN_FLIGHT)
+        return StoredObject(hashed.size, hashed.sha256)
+
+    async def put_file(self, key: str, path: Path) -> StoredObject:
+        """Copy a file in, in bounded memory."""
+        return await self.put_stream(key, _read(path))
+
+    async def get(self, key: str) -> bytes:
+        """The whole object, in memory."""
+        _check(key)
+        with _translated():
+            found = await obstore.get_async(self._backend, key)
+            return bytes(await found.bytes_async())
+
+    async def stream(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """Bytes from `start` to before `end` (None: the object's end), in pieces of about a megabyte."""
+        _check(key)
+        if end is not None and end <= start:
+            return
+        wanted: Any = {"range": {"offset": start} if end is None else (start, end)} if (start, end) != (0, None) else {}
+        with _translated():
+            found = await obstore.get_async(self._backend, key, options=wanted)
+            async for piece in found.stream(READ_BYTES):
+                yield bytes(piece)
+
+    async def download(self, key: str, path: Path) -> None:
+        """Copy an object to a file, which appears whole or not at all. Raises StorageFull for this disk too."""
+        partial = path.with_name(path.name + ".partial")
+        try:
+            with _translated():
+                file = await asyncio.to_thread(partial.open, "wb")
+                with file:
+                    async for piece in self.stream(key):
+                        await asyncio.to_thread(file.write, piece)
+                await asyncio.to_thread(partial.replace, path)
+        finally:
+            await asyncio.to_thread(partial.unlink, missing_ok=True)
+
+    def local_path(self, key: str) -> Path | None:
+        """Where a local store keeps the object, for reading without a copy; None when it is not on this machine."""
+        _check(key)
+        return None if self._directory is None else self._directory / key
+
+    async def size(self, key: str) -> int:
+        """Bytes. Raises NotFound."""
+        _check(key)
+        with _translated():
+            return (await obstore.head_async(self._backend, key))["size"]
+
+    async def exists(self, key: str) -> bool:
+        try:
+            await self.size(key)
+        except NotFound:
+            return False
+        return True
+
+    async def delete(self, key: str) -> None:
+        """Remove an object; one that is gone is no error."""
+        _check(key)
+        with _translated():
+            try:
+                await obstore.delete_async(self._backend, key)
+            except FileNotFoundError:
+                return
+
+    async def list(self, prefix: str) -> AsyncIterator[ListedObject]:
+        """Objects below `prefix/`, in no order. The prefix is whole segments: `jobs/1` does not find `jobs/12/a`."""
+        _check(prefix)
+        with _translated():
+            async for batch in obstore.list(self._backend, prefix):
+                for meta in batch:
+                    yield ListedObject(meta["path"], meta["size"])
+
+    async def delete_prefix(self, prefix: str) -> int:
+        """Remove everything below `prefix/`; returns how many objects that were."""
+        count = 0
+        while keys := [listed.key async for listed in _first(self.list(prefix), DELETE_BATCH)]:
+            for key in keys:
+                await self.delete(key)
+            count += len(keys)
+        return count
+
+
+class _Hashed:
+    """Passes a stream on and sums it up. An error of the source is kept, for obstore would wrap it."""
+
+    def __init__(self, source: AsyncIterator[bytes]) -> None:
+        self._source = source
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def __aiter__(self) -> "_Hashed":
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await anext(self._source)
+        self._hash.update(piece)
+        self.size += len(piece)
+        return piece
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+
+async def _read(path: Path) -> AsyncIterator[bytes]:
+    file = await asyncio.to_thread(path.open, "rb")
+    with file:
+        while piece := await asyncio.to_thread(file.read, READ_BYTES):
+            yield piece
+
+
+async def _first(listed: AsyncIterator[ListedObject], limit: int) -> AsyncIterator[ListedObject]:
+    count = 0
+    async for one in listed:
+        yield one
+        count += 1
+        if count == limit:
+            return
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _check(key: str) -> None:
+    if len(key) > _KEY_MAX or not _KEY.fullmatch(key):
+        raise InvalidRequest("That is not the key of an object.")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Obstore's errors and the disk's become ours."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFound("There is no such file in storage.") from error
+    except (exceptions.AlreadyExistsError, exceptions.PreconditionError) as error:
+        raise Conflict("This object exists already.") from error
+    except (exceptions.BaseError, OSError) as error:
+        if any(sign in str(error) for sign in _FULL) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull("The storage is full; free some space and try again.") from error
+        raise StorageUnavailable("The storage cannot be reached just now; try again in a few seconds.") from error

@@ -1,0 +1,64 @@
+"""Uploads in Postgres; their bytes are in the object store."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from octavia_stream.database.pool import Database, Row
+from octavia_stream.errors import NotFound
+from octavia_stream.uploads.upload import Upload, display_name
+
+_UPLOAD = "id, owner_id, filename, content_type, size, sha256, key, created_at, media_info"
+_ADD = f"""
+insert into upload (id, owner_id, filename, content_type, size, sha256, key, media_info)
+values ($1, $2, $3, $4, $5, $6, $7, $8) returning {_UPLOAD}
+"""  # noqa: S608  (constants of this file)
+_GET = f"select {_UPLOAD} from upload where id = $1 and owner_id = $2"  # noqa: S608
+_LIST = f"""
+select {_UPLOAD} from upload where owner_id = $1 and ($3::uuid is null or id < $3) order by id desc limit $2
+"""  # noqa: S608
+_MEDIA_INFO = "update upload set media_info = $2 where id = $1"
+
+
+class UploadStore:
+    """What users brought. Methods raise DependencyUnavailable while Postgres is away."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(
+        self,
+        upload_id: UUID,
+        owner_id: UUID,
+        filename: str,
+        content_type: str,
+        *,
+        size: int,
+        sha256: str,
+        key: str,
+        media_info: dict[str, Any] | None = None,
+    ) -> Upload:
+        """Record a file that lies in the object store already. The name is made fit to show."""
+        row = await self._database.fetchrow(
+            _ADD, upload_id, owner_id, display_name(filename), content_type, size, sha256, key, media_info
+        )
+        return _upload(row)
+
+    async def get(self, upload_id: UUID, owner_id: UUID) -> Upload:
+        """Raises NotFound, also for another owner's upload."""
+        return _upload(await self._database.fetchrow(_GET, upload_id, owner_id))
+
+    async def list_uploads(self, owner_id: UUID, limit: int, before: UUID | None = None) -> list[Upload]:
+        """Newest first; `before` is the last id of the page before."""
+        return [_upload(row) for row in await self._database.fetch(_LIST, owner_id, limit, before)]
+
+    async def set_media_info(self, upload_id: UUID, media_info: dict[str, Any]) -> None:
+        """Keep what the probe found."""
+        await self._database.execute(_MEDIA_INFO, upload_id, media_info)
+
+
+def _upload(row: Row | None) -> Upload:
+    if row is None:
+        raise NotFound("There is no such upload, or it is not yours.")
+    return msgspec.convert(dict(row), Upload)
