@@ -133,5 +133,9 @@ class RedisEvents:
         return False
 
     async def _xread(self, cursors: Mapping[str, str], wait_s: float) -> "_Answer":
-        reading = self._client.xread({**cursors}, count=100, block=max(1, int(wait_s * 1000)))
+        reading = self._client.xread(
+            {name: seen for name, seen in cursors.items()},  # noqa: C416  (the key's type is invariant)
+            count=100,
+            block=max(1, int(wait_s * 1000)),
+        )
         return cast("_Answer", await asyncio.wait_for(reading, wait_s + READ_MARGIN_S))
