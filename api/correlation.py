@@ -1,0 +1,79 @@
+"""What wraps every exchange: a request id, one log line, and the headers that keep browsers safe.
+
+It stands outside of Litestar's router, so it also covers routes that do not exist.
+"""
+
+import re
+import time
+from uuid import uuid4
+
+import structlog
+from litestar.datastructures import MutableScopeHeaders
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+REQUEST_ID_HEADER = "X-Request-ID"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+NO_STORE = "no-store"
+"""What the api says belongs to one user; no cache may keep it unless the route says otherwise."""
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class Correlation:
+    """ASGI wrapper; `app` is the rest of the application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = _request_id(scope)
+        exchange = _Exchange(request_id, send)
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self.app(scope, receive, exchange.send)
+            finally:
+                log.info(
+                    "request",
+                    method=scope.get("method", "WEBSOCKET"),
+                    path=scope["path"],
+                    status=exchange.status,
+                    seconds=round(time.monotonic() - exchange.started, 4),
+                )
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, request_id: str, send: Send) -> None:
+        self._request_id = request_id
+        self._send = send
+        self.started = time.monotonic()
+        self.status: int | None = None
+        """HTTP status, or the code a WebSocket was closed with by this side."""
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableScopeHeaders.from_message(message)
+            headers[REQUEST_ID_HEADER] = self._request_id
+            headers.setdefault("Cache-Control", NO_STORE)
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+        elif message["type"] == "websocket.close":
+            self.status = message["code"]
+        await self._send(message)
+
+
+def _request_id(scope: Scope) -> str:
+    """The client's own id when it is a harmless one, else a new one."""
+    wanted = REQUEST_ID_HEADER.lower().encode()
+    given = next((value for name, value in scope["headers"] if name == wanted), b"").decode("latin-1")
+    return given if _REQUEST_ID.fullmatch(given) else uuid4().hex

@@ -1,0 +1,185 @@
+"""One table: our error → HTTP status, problem details (RFC 9457), WebSocket close code.
+
+Every error that leaves the api has this shape, whoever raised it; an exception nobody foresaw becomes
+a 500 that says nothing of the inside.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.openapi.datastructures import ResponseSpec
+
+from octavia_stream import errors
+
+PROBLEM_JSON = "application/problem+json"
+TYPE_PREFIX = "urn:octavia-stream:problem:"
+RETRY_AFTER_S = 2
+
+STATUS: dict[type[errors.OctaviaError], int] = {
+    errors.InvalidRequest: 400,
+    errors.Unauthorized: 401,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.JobCancelled: 409,
+    errors.LeaseLost: 409,
+    errors.MediaTooLarge: 413,
+    errors.MediaRejected: 422,
+    errors.NoSpeech: 422,
+    errors.UnsupportedLanguage: 422,
+    errors.ModelMissing: 422,
+    errors.ModelCorrupt: 500,
+    errors.EngineUnavailable: 503,
+    errors.Overloaded: 503,
+    errors.StorageUnavailable: 503,
+    errors.DependencyUnavailable: 503,
+    errors.StorageFull: 507,
+}
+
+CLOSE_UNAUTHENTICATED = 4401
+CLOSE_FORBIDDEN_ORIGIN = 4403
+CLOSE_NOT_FOUND = 4404
+CLOSE_INVALID = 4400
+CLOSE_INTERNAL = 1011
+CLOSE_RESTARTING = 1012
+CLOSE_TRY_AGAIN = 1013
+
+CLOSE_CODE: dict[type[errors.OctaviaError], int] = {
+    errors.InvalidRequest: CLOSE_INVALID,
+    errors.Unauthorized: CLOSE_UNAUTHENTICATED,
+    errors.NotFound: CLOSE_NOT_FOUND,
+    errors.DependencyUnavailable: CLOSE_TRY_AGAIN,
+}
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One thing that is wrong, and where."""
+
+    where: str
+    """A field, a parameter or a service; empty when it is the whole."""
+    message: str
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Problem details, RFC 9457. `code` is ours: stable, and one per kind of error."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    errors: list[Fault] = []
+    """What is wrong one by one: fields of the request, or services that are away."""
+
+
+def problem_response(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """The exception handler for everything: an answer of type `application/problem+json`."""
+    problem = problem_of(error, request.scope["path"])
+    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, errors.OctaviaError):
+        log.error("request_failed", code=problem.code, exc_info=error)
+    return Response(
+        problem,
+        status_code=problem.status,
+        media_type=PROBLEM_JSON,
+        headers=_headers(error, problem.status),
+    )
+
+
+def problem_of(error: Exception, path: str) -> Problem:
+    """What to tell the client about `error`. path: of the request, without its query."""
+    if isinstance(error, errors.OctaviaError):
+        return _problem(status_of(error), error.code, str(error), path)
+    if isinstance(error, HTTPException) and error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _http_problem(error, path)
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return problem_of(errors.DependencyUnavailable(), path)
+    return _problem(500, "internal_error", "The server made a mistake; it is in its log.", path)
+
+
+def status_of(error: errors.OctaviaError) -> int:
+    """The status of the nearest class in the table."""
+    return next((STATUS[cls] for cls in type(error).__mro__ if cls in STATUS), 500)
+
+
+def close_code_of(error: errors.OctaviaError) -> int:
+    """The WebSocket close code of the nearest class in the table."""
+    return next((CLOSE_CODE[cls] for cls in type(error).__mro__ if cls in CLOSE_CODE), CLOSE_INTERNAL)
+
+
+def _problem(status: int, code: str, detail: str, path: str, fields: list[Fault] | None = None) -> Problem:
+    return Problem(
+        type=TYPE_PREFIX + code,
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        instance=path,
+        code=code,
+        errors=fields or [],
+    )
+
+
+def _http_problem(error: HTTPException, path: str) -> Problem:
+    """Litestar's own errors: unknown route, wrong method, too large, not valid."""
+    status = error.status_code
+    code = HTTPStatus(status).phrase.lower().replace(" ", "_").replace("'", "")
+    if isinstance(error, ValidationException):
+        return _problem(400, "invalid_request", "The request is not valid.", path, _fields(error.extra))
+    if status == HTTPStatus.BAD_REQUEST:
+        return _problem(400, "invalid_request", error.detail, path)
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return _problem(413, "media_too_large", "The request is larger than this server accepts.", path)
+    return _problem(status, code, error.detail or HTTPStatus(status).phrase, path)
+
+
+def _fields(extra: object) -> list[Fault]:
+    """What Litestar found wrong, one entry for each field."""
+    found = extra if isinstance(extra, list) else []
+    return [
+        Fault(str(entry.get("key") or ""), str(entry.get("message") or "is not valid"))
+        for entry in found
+        if isinstance(entry, dict)
+    ]
+
+
+def _headers(error: Exception, status: int) -> dict[str, str]:
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = str(RETRY_AFTER_S)
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return headers
+
+
+_DESCRIPTIONS = {
+    400: "The request is not valid.",
+    401: "No valid token.",
+    404: "There is no such thing, or it is not yours.",
+    406: "There is nothing to send in that form.",
+    409: "The thing is not in a state that allows this.",
+    413: "Larger or longer than this server accepts.",
+    415: "The body is of a type this route does not take.",
+    416: "The range lies outside the file.",
+    422: "Understood, and it cannot be done.",
+    500: "The server made a mistake.",
+    503: "Something the server needs is away; try again after `Retry-After`.",
+    507: "There is no space left.",
+}
+
+
+def problems(*statuses: int) -> dict[int, ResponseSpec]:
+    """The `responses` of a route for OpenAPI: these, and those that any route may give."""
+    return {
+        status: ResponseSpec(
+            data_container=Problem,
+            description=_DESCRIPTIONS[status],
+            media_type=PROBLEM_JSON,
+            generate_examples=False,
+        )
+        for status in sorted({*statuses, 400, 500, 503})
+    }

@@ -1,0 +1,88 @@
+"""Access tokens: signed, short-lived, and checked against a fixed list of claims.
+
+HS256 alone is accepted, whatever a token's header says (RFC 8725, section 3.1).
+"""
+
+import os
+import secrets
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import jwt
+
+from octavia_stream.config import Settings
+from octavia_stream.errors import InvalidRequest, Unauthorized
+
+ALGORITHM = "HS256"
+ISSUER = "octavia-stream"
+AUDIENCE = "octavia-stream-api"
+CLAIMS = ["exp", "iss", "aud", "jti", "sub", "iat"]
+MIN_KEY_BYTES = 32
+"""256 bit, the size of the hash (RFC 7518, section 3.2)."""
+KEY_FILE = "secret_key"
+
+
+class AccessTokens:
+    """Issues and verifies the tokens of one server."""
+
+    def __init__(self, key: bytes, lifetime: timedelta) -> None:
+        if len(key) < MIN_KEY_BYTES:
+            raise InvalidRequest(f"OCTAVIA_SECRET_KEY is too short; use at least {MIN_KEY_BYTES} random bytes.")
+        self._key = key
+        self.lifetime = lifetime
+
+    def issue(self, user_id: UUID) -> str:
+        """A token that says its bearer is this user."""
+        now = datetime.now(UTC)
+        claims = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": str(user_id),
+            "jti": str(uuid4()),
+            "iat": now,
+            "exp": now + self.lifetime,
+        }
+        return jwt.encode(claims, self._key, ALGORITHM)
+
+    def verify(self, token: str) -> UUID:
+        """Whose token it is. Raises Unauthorized."""
+        try:
+            claims = jwt.decode(
+                token,
+                self._key,
+                algorithms=[ALGORITHM],
+                issuer=ISSUER,
+                audience=AUDIENCE,
+                options={"require": CLAIMS},
+            )
+            return UUID(claims["sub"])
+        except (jwt.InvalidTokenError, ValueError) as error:
+            raise Unauthorized("The token is not valid or has expired; log in again.") from error
+
+
+def signing_key(settings: Settings) -> bytes:
+    """The configured key, or one that is made once and kept in home, readable by its owner only."""
+    if settings.secret_key is not None:
+        return settings.secret_key.get_secret_value().encode()
+    path = settings.home / KEY_FILE
+    if not path.exists():
+        _make_key(path)
+    return path.read_text().strip().encode()
+
+
+def _make_key(path: Path) -> None:
+    """Write a new key; when another process was faster, its key stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent)
+    fresh = Path(name)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(MIN_KEY_BYTES))
+        # A link, unlike a rename, fails when the name is taken.
+        path.hardlink_to(fresh)
+    except FileExistsError:
+        pass
+    finally:
+        fresh.unlink()
