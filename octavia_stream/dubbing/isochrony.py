@@ -6,11 +6,12 @@ both above 1 are faster. A sentence that overruns its slot in spite of both dela
 catches up in the first pause: nothing is cut and nothing overlaps, except that the file's end is final.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from octavia_stream.audio.chunk import ASR_RATE_HZ
-from octavia_stream.dubbing.segment import Placement, Sentence, Slot
+from octavia_stream.dubbing.segment import Placement, Slot
 from octavia_stream.mt.translator import Hypothesis
 
 MAX_SPEED = 1.2
@@ -21,29 +22,20 @@ BREATH = round(0.06 * ASR_RATE_HZ)
 """Silence kept between two dubbed sentences, in samples at 16 kHz."""
 
 
-def slots(sentences: Iterable[Sentence], end: int) -> list[Slot]:
-    """The slot of each sentence; the last one ends where the file does.
-
-    end: length of the file in samples at 16 kHz.
-    """
-    ordered = list(sentences)
-    starts = [sentence.start for sentence in ordered[1:]]
-    return [
-        Slot(sentence.start, max(following, sentence.start))
-        for sentence, following in zip(ordered, [*starts, end], strict=True)
-    ]
-
-
 def predicted_length(text: str, characters_per_second: float) -> int:
     """How long a voice will take for a text at speed 1, in samples at 16 kHz."""
     return round(len(text) / characters_per_second * ASR_RATE_HZ)
 
 
+def fits(text: str, slot: Slot, characters_per_second: float) -> bool:
+    """Whether a text can be made to fit: spoken fast and stretched, within what stays clear."""
+    return predicted_length(text, characters_per_second) <= slot.length * MAX_SPEED * MAX_TEMPO
+
+
 def choose_hypothesis(hypotheses: Sequence[Hypothesis], slot: Slot, characters_per_second: float) -> Hypothesis:
     """The best-scored hypothesis that can be made to fit, else the shortest."""
-    room = slot.length * MAX_SPEED * MAX_TEMPO
     for hypothesis in hypotheses:
-        if predicted_length(hypothesis.text, characters_per_second) <= room:
+        if fits(hypothesis.text, slot, characters_per_second):
             return hypothesis
     return min(hypotheses, key=lambda hypothesis: len(hypothesis.text))
 
@@ -60,27 +52,24 @@ def choose_speed(text: str, slot: Slot, characters_per_second: float) -> float:
 
 
 class Timeline:
-    """Places speech in order. `end` is the file's length in samples at 16 kHz."""
+    """Places speech in order. Positions and lengths are samples at 16 kHz."""
 
-    def __init__(self, end: int) -> None:
-        self._end = end
+    def __init__(self) -> None:
         self._free_from = 0
 
-    def place(self, natural: int, slot: Slot) -> Placement:
-        """Decide start and tempo for speech of `natural` samples; sentences come in order of time."""
+    def place(self, natural: int, slot: Slot, end: int | None = None) -> Placement:
+        """Decide start and tempo for speech of `natural` samples; sentences come in order of time.
+
+        end: the file's length, where even the last word must stop; None while it is not known.
+        """
         start = max(slot.start, self._free_from)
-        room = min(slot.end - BREATH, self._end) - start
-        limit = self._end - start
-        length = natural
-        if natural > room:
-            length = max(room, round(natural / MAX_TEMPO))
-        length = min(length, natural)
-        trimmed = 0
-        if length > limit:
-            trimmed = length - max(limit, 0)
-        kept = length - trimmed
-        self._free_from = start + kept + BREATH if kept else self._free_from
-        return Placement(start, kept, natural / length if length else 1.0, start - slot.start, trimmed)
+        room = max(slot.end - BREATH - start, 0)
+        length = min(natural, max(room, math.ceil(natural / MAX_TEMPO)))
+        limit = length if end is None else max(end - start, 0)
+        kept = min(length, limit)
+        if kept:
+            self._free_from = start + kept + BREATH
+        return Placement(start, kept, natural / length if length else 1.0, start - slot.start, length - kept)
 
 
 @dataclass(frozen=True, slots=True)

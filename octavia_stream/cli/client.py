@@ -1,0 +1,174 @@
+"""What the command line says to a server: REST for what is asked, a WebSocket for what happens."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import httpx
+import msgspec
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from octavia_stream.errors import DependencyUnavailable, OctaviaError, StorageFull
+from octavia_stream.events.event import TERMINAL_EVENTS, JobEventRecord
+
+UPLOAD_BLOCK_BYTES = 1024 * 1024
+RECONNECT_DEADLINE_S = 120.0
+"""How long a server may be away before the command gives up; a restart of everything takes less."""
+
+
+class ServerRefused(OctaviaError):
+    """The server refused the request."""
+
+    code = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An account of a server; kept for the server that this machine runs."""
+
+    email: str
+    password: str
+
+
+def local_credentials(home: Path) -> Credentials:
+    """The command line's own account on this machine's server, made at first use and readable by its owner only."""
+    path = home / "cli-account.json"
+    if path.exists():
+        return msgspec.json.decode(path.read_bytes(), type=Credentials)
+    made = Credentials(f"cli-{secrets.token_hex(4)}@localhost.localdomain", secrets.token_urlsafe(24))
+    home.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_bytes(msgspec.json.encode(made))
+    return made
+
+
+class Client:
+    """One account's view of one server. Use as an async context manager."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+        self._http = httpx.AsyncClient(base_url=self._url, timeout=httpx.Timeout(30.0, read=120.0, write=120.0))
+        self._token = ""
+
+    async def __aenter__(self) -> "Client":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def log_in(self, credentials: Credentials, *, sign_up: bool = False) -> None:
+        """sign_up: make the account when it does not exist yet."""
+        body = {"email": credentials.email, "password": credentials.password}
+        answer = await self._send("POST", "/api/v1/auth/log-in", json=body)
+        if answer.status_code == httpx.codes.UNAUTHORIZED and sign_up:
+            _checked(await self._send("POST", "/api/v1/auth/sign-up", json=body))
+            answer = await self._send("POST", "/api/v1/auth/log-in", json=body)
+        self._token = _checked(answer)["access_token"]
+        self._http.headers["Authorization"] = f"Bearer {self._token}"
+
+    async def upload(self, path: Path, sent: Callable[[int], None]) -> str:
+        """Stream a file; `sent` is told the bytes of each block. Returns the upload's id."""
+
+        async def blocks() -> AsyncIterator[bytes]:
+            with path.open("rb") as file:
+                while block := await asyncio.to_thread(file.read, UPLOAD_BLOCK_BYTES):
+                    yield block
+                    sent(len(block))
+
+        answer = await self._send(
+            "POST",
+            "/api/v1/upload",
+            params={"file_type": "video", "filename": path.name},
+            headers={"Content-Type": "application/octet-stream", "Content-Length": str(path.stat().st_size)},
+            content=blocks(),
+        )
+        return str(_checked(answer)["id"])
+
+    async def create_job(self, options: dict[str, Any]) -> str:
+        """Create a video-translate job and start it. Returns its id."""
+        job = _checked(await self._send("POST", "/api/v1/jobs/video-translate/create", json=options))
+        job_id = str(job["id"])
+        _checked(await self._send("POST", f"/api/v1/jobs/{job_id}/process"))
+        return job_id
+
+    async def job(self, job_id: str) -> dict[str, Any]:
+        return _checked(await self._send("GET", f"/api/v1/jobs/{job_id}"))
+
+    async def cancel(self, job_id: str) -> None:
+        """Ask for the job to stop; a job that has ended already stays as it is."""
+        answer = await self._send("POST", f"/api/v1/jobs/{job_id}/cancel")
+        if answer.status_code != httpx.codes.CONFLICT:
+            _checked(answer)
+
+    async def events(self, job_id: str) -> AsyncIterator[JobEventRecord]:
+        """Every event from the first to the terminal one, each once, through lost connections and restarts."""
+        seen = 0
+        url = self._url.replace("http", "ws", 1) + f"/api/v1/jobs/{job_id}/events"
+        lost_at: float | None = None
+        while True:
+            try:
+                async with connect(
+                    f"{url}?after={seen}", additional_headers={"Authorization": f"Bearer {self._token}"}
+                ) as socket:
+                    lost_at = None
+                    async for message in socket:
+                        record = msgspec.json.decode(message, type=JobEventRecord)
+                        seen = record.seq
+                        yield record
+                        if isinstance(record.event, TERMINAL_EVENTS):
+                            return
+            except InvalidStatus as error:
+                if error.response.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
+                    raise ServerRefused(f"The server refused the connection ({error.response.status_code}).") from error
+            except (ConnectionClosed, OSError, TimeoutError):
+                pass
+            now = asyncio.get_running_loop().time()
+            lost_at = lost_at if lost_at is not None else now
+            if now - lost_at > RECONNECT_DEADLINE_S:
+                raise DependencyUnavailable("The server has been away for two minutes; the job itself goes on there.")
+            await asyncio.sleep(0.5)
+
+    async def download(self, job_id: str, artifact: str, path: Path) -> None:
+        """Fetch one artifact; the file appears under its name only when it is whole."""
+        partial = path.with_name(path.name + ".part")
+        try:
+            async with self._http.stream(
+                "GET", f"/api/v1/jobs/{job_id}/download", params={"artifact": artifact}
+            ) as answer:
+                if answer.is_error:
+                    await answer.aread()
+                    _checked(answer)
+                with partial.open("wb") as file:
+                    async for block in answer.aiter_bytes(UPLOAD_BLOCK_BYTES):
+                        file.write(block)
+            partial.replace(path)
+        except httpx.TransportError as error:
+            raise DependencyUnavailable("The connection to the server was lost during the download.") from error
+        except OSError as error:
+            raise StorageFull(f"{path.name} cannot be written here: {error.strerror}.") from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+    async def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        try:
+            return await self._http.request(method, path, **request)
+        except httpx.TransportError as error:
+            raise DependencyUnavailable(f"The server at {self._url} does not answer.") from error
+
+
+def _checked(answer: httpx.Response) -> dict[str, Any]:
+    """The body of a good answer. Raises ServerRefused with the sentence of a problem document."""
+    try:
+        body = answer.json()
+    except ValueError:
+        body = {}
+    if answer.is_error:
+        raise ServerRefused(str(body.get("detail") or f"The server answered {answer.status_code}."))
+    return dict(body)

@@ -1,0 +1,130 @@
+"""Entry point of `octavia`: commands, and how their errors reach a person."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from rich.console import Console
+
+from octavia_stream.cli import dub as dub_command
+from octavia_stream.cli.doctor import doctor
+from octavia_stream.cli.models import models_app
+from octavia_stream.cli.serve import serve_command
+from octavia_stream.config import Settings
+from octavia_stream.database.migrate import migrate
+from octavia_stream.errors import InvalidRequest, JobCancelled, OctaviaError
+
+app = App(name="octavia", help="Self-hosted speech translation and dubbing.", version_flags=["--version"])
+app.command(models_app, name="models")
+app.command(doctor, name="doctor")
+db_app = App(name="db", help="The database.")
+app.command(db_app)
+
+
+class _Password(BaseSettings):
+    """The password for another machine's server: never an argument, for arguments are seen by everybody."""
+
+    model_config = SettingsConfigDict(env_prefix="OCTAVIA_")
+    password: SecretStr | None = None
+
+
+@app.command
+def serve() -> int:
+    """Bring everything up, and take it down on Ctrl-C.
+
+    Starts Postgres and Valkey (unless DATABASE_URL and REDIS_URL name servers), a Ray node, the model
+    servers and the API. Settings come from the environment; the documentation lists them.
+    """
+    return serve_command(Settings())
+
+
+@app.command
+def dub(
+    file: Path,
+    *,
+    to: str,
+    source: Annotated[str | None, Parameter(name=["--from"])] = None,
+    voice: str | None = None,
+    output: Path = Path(),
+    original_gain_db: float = -24.0,
+    keep_original_track: bool = True,
+    audio_track: int | None = None,
+    server: str | None = None,
+    email: str | None = None,
+) -> int:
+    """Dub a video or audio file into another language.
+
+    Uses the server that `octavia serve` runs on this machine, or starts one for this file alone.
+    Ctrl-C cancels the job.
+
+    Parameters
+    ----------
+    file
+        The video or audio file.
+    to
+        The language to speak, such as `pt` or `en`.
+    source
+        The language that is spoken; detected when left out.
+    voice
+        A voice of `octavia models voices`; the first one of the language when left out.
+    output
+        The folder that the result goes to.
+    original_gain_db
+        How loud the original stays under the dubbed voice.
+    keep_original_track
+        Keep the original sound as a second track.
+    audio_track
+        Which audio track to dub, counted from 0.
+    server
+        Address of another machine's server, such as `https://dub.example.org`.
+    email
+        Your account there; its password is read from OCTAVIA_PASSWORD.
+    """
+    order = dub_command.DubOrder(
+        file=file,
+        to=to,
+        source=source,
+        voice=voice,
+        output=output,
+        original_gain_db=original_gain_db,
+        keep_original_track=keep_original_track,
+        audio_track=audio_track,
+    )
+    password = _Password().password
+    account = dub_command.account_from(email, password.get_secret_value() if password else None)
+    return asyncio.run(dub_command.dub(order, server, account, Settings()))
+
+
+@db_app.command(name="migrate")
+def db_migrate() -> int:
+    """Bring the database that DATABASE_URL names up to date."""
+    url = Settings().database_url
+    if url is None:
+        raise InvalidRequest("Set DATABASE_URL; the embedded database is brought up to date by `octavia serve`.")
+    asyncio.run(migrate(url.get_secret_value()))
+    return 0
+
+
+def main() -> None:
+    """Run the command; every refusal is one sentence on standard error and an exit code that is not 0."""
+    errors = Console(stderr=True)
+    try:
+        code = app()
+    except JobCancelled as cancelled:
+        errors.print(str(cancelled), highlight=False)
+        sys.exit(130)
+    except OctaviaError as error:
+        errors.print(f"[red]Error:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "__".join(str(part).upper() for part in first["loc"])
+        errors.print(f"[red]Error:[/] The setting OCTAVIA_{where} is not valid: {first['msg']}.", highlight=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)

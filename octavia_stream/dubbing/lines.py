@@ -1,0 +1,40 @@
+"""What moves between translation and synthesis."""
+
+from dataclasses import dataclass
+
+from octavia_stream.audio.chunk import AudioChunk
+from octavia_stream.dubbing.segment import Sentence, Slot
+
+
+@dataclass(frozen=True, slots=True)
+class SlottedSentence:
+    """A sentence and the room its dub has."""
+
+    sentence: Sentence
+    slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceBatch:
+    """Sentences that became complete together; translated in one call."""
+
+    index: int
+    sentences: tuple[SlottedSentence, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What is to be said, how fast, and where."""
+
+    sentence: Sentence
+    slot: Slot
+    text: str
+    speed: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpokenLine:
+    """A line and its speech, not yet fitted."""
+
+    line: Line
+    speech: AudioChunk

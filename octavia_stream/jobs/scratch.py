@@ -1,0 +1,42 @@
+"""Scratch space of a worker: gone when the worker is, however it ended."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def worker_scratch(parent: Path) -> Iterator[Path]:
+    """A directory held by a lock while the worker lives; first removes those whose worker died.
+
+    The kernel drops the lock of a killed process, so what is unlocked belongs to nobody.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    for directory in parent.iterdir():
+        _remove_if_abandoned(directory)
+    directory = Path(tempfile.mkdtemp(prefix="worker-", dir=parent))
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+        os.close(lock)
+
+
+def _remove_if_abandoned(directory: Path) -> None:
+    try:
+        lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(directory, ignore_errors=True)
+    except BlockingIOError:
+        return
+    finally:
+        os.close(lock)

@@ -1,0 +1,183 @@
+"""Claim a job, keep its lease, dub, end it: whatever happens, every claimed job ends or is handed on."""
+
+import asyncio
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from octavia_stream.dubbing.checkpoints import Checkpoints
+from octavia_stream.dubbing.progress import Emit
+from octavia_stream.errors import DependencyUnavailable, LeaseLost, OctaviaError, StorageUnavailable
+from octavia_stream.jobs.checkpoints import JobCheckpoints
+from octavia_stream.jobs.job import Artifact, Claim, JobStatus
+from octavia_stream.jobs.recorder import EventRecorder
+from octavia_stream.jobs.scratch import worker_scratch
+from octavia_stream.runtime import Runtime
+
+log = structlog.get_logger()
+
+INTERNAL_ERROR = "Something went wrong inside the server; its operator finds the reason in the worker's log."
+
+
+class JobResult(Protocol):
+    """What a finished job leaves behind."""
+
+    @property
+    def artifacts(self) -> list[Artifact]: ...
+
+    @property
+    def report(self) -> dict[str, object]: ...
+
+
+class JobRunner(Protocol):
+    """Does the work of one job."""
+
+    async def __call__(self, claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> JobResult: ...
+
+
+class _Cancelled(Exception):
+    """The user asked for the job to stop."""
+
+
+class JobWorker:
+    """Runs jobs until drained."""
+
+    def __init__(self, runtime: Runtime, runner: JobRunner, worker_id: str) -> None:
+        self._runtime = runtime
+        self._settings = runtime.settings.worker
+        self._run_job = runner
+        self._worker_id = worker_id
+        self._draining = asyncio.Event()
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Claim and work until `drain`; then running jobs are given back and this returns."""
+        with worker_scratch(self._runtime.settings.home / "scratch") as scratch:
+            while not self._draining.is_set():
+                claim = await self._claim() if len(self._running) < self._settings.concurrent_jobs else None
+                if claim is None:
+                    await self._wait()
+                else:
+                    task = asyncio.create_task(self._work(claim, scratch), name=f"job-{claim.job.id}")
+                    self._running.add(task)
+                    task.add_done_callback(self._running.discard)
+            for task in self._running:
+                task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
+
+    def drain(self) -> None:
+        """Take no more jobs, and give back those that run, so that another worker goes on with them."""
+        self._draining.set()
+
+    async def _claim(self) -> Claim | None:
+        try:
+            return await self._runtime.jobs.claim(self._worker_id, self._settings.lease_s)
+        except DependencyUnavailable as error:
+            log.warning("claim_failed", reason=str(error))
+            return None
+
+    async def _wait(self) -> None:
+        """Until there may be work: a hint, a place that became free, or the next poll."""
+        hint = asyncio.create_task(self._runtime.feed.wait_for_work(self._settings.poll_s))
+        drained = asyncio.create_task(self._draining.wait())
+        try:
+            await asyncio.wait({hint, drained}, timeout=self._settings.poll_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hint.cancel()
+            drained.cancel()
+            await asyncio.gather(hint, drained, return_exceptions=True)
+
+    async def _work(self, claim: Claim, scratch: Path) -> None:
+        """One job from claim to end. Never raises except when cancelled."""
+        job_log = log.bind(job_id=str(claim.job.id), epoch=claim.epoch)
+        recorder = EventRecorder(self._runtime.jobs, claim)
+        try:
+            result = await self._watched(claim, scratch, recorder)
+        except _Cancelled:
+            await self._finish(claim, recorder, "cancelled")
+        except LeaseLost:
+            job_log.warning("lease_lost")
+        except (DependencyUnavailable, StorageUnavailable) as error:
+            # The job is sound, what it stands on is not: whoever claims it next goes on from its checkpoints.
+            job_log.warning("job_given_back", reason=str(error))
+            await self._release(claim)
+        except OctaviaError as error:
+            job_log.info("job_failed", code=error.code)
+            await self._finish(claim, recorder, "failed", (error.code, str(error), error.retryable))
+        except asyncio.CancelledError:
+            await asyncio.shield(self._release(claim))
+            raise
+        except Exception:  # noqa: BLE001 — a defect of ours must still end the job, and say where to look
+            job_log.exception("job_crashed")
+            await self._finish(claim, recorder, "failed", ("internal_error", INTERNAL_ERROR, True))
+        else:
+            await self._finish(claim, recorder, "completed", result=result)
+
+    async def _watched(self, claim: Claim, scratch: Path, recorder: EventRecorder) -> JobResult:
+        """Run the job beside its heartbeat and its events; the first of them to fail stops the others."""
+        checkpoints = JobCheckpoints(self._runtime.jobs, self._runtime.objects, claim)
+        with tempfile.TemporaryDirectory(dir=scratch, ignore_cleanup_errors=True) as directory:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    beating = group.create_task(self._heartbeat(claim))
+                    telling = group.create_task(recorder.run())
+                    result = await self._run_job(claim, Path(directory), checkpoints, recorder.emit)
+                    beating.cancel()
+                    telling.cancel()
+            except BaseExceptionGroup as errors:
+                raise _decisive(errors) from errors
+        return result
+
+    async def _heartbeat(self, claim: Claim) -> None:
+        while True:
+            await asyncio.sleep(self._settings.heartbeat_s)
+            try:
+                if await self._runtime.jobs.heartbeat(claim, self._settings.lease_s):
+                    raise _Cancelled
+            except DependencyUnavailable as error:
+                log.warning("heartbeat_failed", job_id=str(claim.job.id), reason=str(error))
+
+    async def _finish(
+        self,
+        claim: Claim,
+        recorder: EventRecorder,
+        status: JobStatus,
+        error: tuple[str, str, bool] | None = None,
+        result: JobResult | None = None,
+    ) -> None:
+        """End the job in the store; a store that is away leaves it to whoever claims it when the lease ends."""
+        try:
+            await recorder.flush()
+            await self._runtime.jobs.finish(
+                claim,
+                status,
+                error=error,
+                artifacts=result.artifacts if result else (),
+                report=result.report if result else None,
+            )
+        except (LeaseLost, DependencyUnavailable) as lost:
+            log.warning("finish_failed", job_id=str(claim.job.id), reason=str(lost))
+
+    async def _release(self, claim: Claim) -> None:
+        with suppress(LeaseLost, DependencyUnavailable):
+            await self._runtime.jobs.release(claim)
+
+
+def _decisive(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Which of several errors says what became of the job: lost, then cancelled, then whatever failed first."""
+    flat = list(_leaves(errors))
+    for kind in (LeaseLost, _Cancelled, OctaviaError):
+        for error in flat:
+            if isinstance(error, kind):
+                return error
+    return flat[0]
+
+
+def _leaves(errors: BaseExceptionGroup[BaseException]) -> "list[BaseException]":
+    leaves: list[BaseException] = []
+    for error in errors.exceptions:
+        leaves += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return leaves

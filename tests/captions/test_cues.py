@@ -1,0 +1,63 @@
+"""Cues are readable, in order, and never overlap."""
+
+from itertools import pairwise
+
+import pysubs2
+from hypothesis import given
+from hypothesis import strategies as st
+
+from octavia_stream.captions.cues import COLUMNS, LINES, Cue, SpokenText, make_cues, write_srt, write_vtt
+
+LONG = (
+    "In point of accuracy the modern printer has almost entirely surpassed the old one, and yet in the matter of "
+    "beauty he has been left far behind by those who worked before him."
+)
+
+
+def test_a_long_sentence_becomes_several_cues_of_two_lines() -> None:
+    cues = make_cues([SpokenText(1.0, 11.0, LONG)], 60.0)
+    assert len(cues) == 3
+    assert all(len(line) <= COLUMNS for cue in cues for line in cue.text.splitlines())
+    assert all(len(cue.text.splitlines()) <= LINES for cue in cues)
+    assert " ".join(cue.text.replace("\n", " ") for cue in cues) == LONG
+    assert cues[0].start_s == 1.0
+
+
+def test_a_short_word_stays_long_enough_to_be_read_unless_the_next_one_comes() -> None:
+    alone = make_cues([SpokenText(1.0, 1.2, "Yes.")], 60.0)
+    hurried = make_cues([SpokenText(1.0, 1.2, "Yes."), SpokenText(1.5, 2.5, "No.")], 60.0)
+    assert alone[0].end_s > 1.8
+    assert hurried[0].end_s < 1.5
+
+
+def test_ideographs_are_counted_as_two_columns() -> None:
+    cues = make_cues([SpokenText(0.0, 20.0, "東" * 100)], 60.0)
+    assert all(len(line) <= COLUMNS // 2 for cue in cues for line in cue.text.splitlines())
+    assert sum(cue.text.count("東") for cue in cues) == 100
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0.1, 9), st.text(st.characters(categories=("L", "P", "Zs")), max_size=300)), max_size=12
+    )
+)
+def test_cues_keep_every_word_and_never_overlap(parts: list[tuple[float, str]]) -> None:
+    texts: list[SpokenText] = []
+    at = 0.0
+    for duration, text in parts:
+        texts.append(SpokenText(at, at + duration, text))
+        at += duration
+    cues = make_cues(texts, at)
+    for first, second in pairwise(cues):
+        assert first.start_s < first.end_s <= second.start_s
+
+
+def test_files_are_what_other_programs_read() -> None:
+    cues = [Cue(1.0, 2.5, "Olá,\nmundo"), Cue(3.0, 4.0, "fim")]
+    for text in (write_srt(cues), write_vtt(cues)):
+        read = pysubs2.SSAFile.from_string(text)
+        assert [(event.start, event.end, event.plaintext) for event in read] == [
+            (1000, 2500, "Olá,\nmundo"),
+            (3000, 4000, "fim"),
+        ]
+    assert write_vtt(cues).startswith("WEBVTT")
