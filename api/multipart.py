@@ -5,6 +5,7 @@ Litestar's own form parser would write the file to disk before the handler sees 
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
@@ -23,7 +24,7 @@ class IncomingFile:
     chunks: AsyncIterator[bytes]
 
 
-_Part = MultipartSegment | bytes | None
+_Part: TypeAlias = "MultipartSegment | bytes | None"
 """A part's head, a piece of its content, or its end."""
 
 
@@ -38,7 +39,7 @@ async def multipart_file(body: AsyncIterator[bytes], boundary: str) -> IncomingF
     async for part in parts:
         if isinstance(part, MultipartSegment) and part.filename is not None:
             return IncomingFile(part.filename, _content(parts))
-        skipped += len(part) if isinstance(part, (bytes, bytearray)) else 0
+        skipped += len(part) if isinstance(part, bytes) else 0
         if skipped > MAX_FIELD_BYTES:
             break
     await parts.aclose()
@@ -51,8 +52,8 @@ async def _content(parts: AsyncGenerator[_Part]) -> AsyncIterator[bytes]:
     async for part in parts:
         if inside and part is None:
             inside = False
-        elif inside and isinstance(part, (bytes, bytearray)):
-            yield bytes(part)
+        elif inside and isinstance(part, bytes):
+            yield part
 
 
 async def _parts(body: AsyncIterator[bytes], boundary: str) -> AsyncGenerator[_Part]:

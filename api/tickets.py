@@ -5,40 +5,40 @@ A ticket may stand in a URL, where a token may not: it works once, and only for 
 
 import hashlib
 import secrets
+from typing import Protocol
 from uuid import UUID
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
-from octavia_stream.errors import DependencyUnavailable, Unauthorized
+from octavia_stream.errors import Unauthorized
 
 TICKET_S = 30
 
 
-class Tickets:
-    """Tickets that are out, by the hash of each, in Redis."""
+class ShortMemory(Protocol):
+    """Remembers a value for a while and gives it out once, to one process of many."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    async def keep(self, key: str, value: str, seconds: int) -> None: ...
+
+    async def take(self, key: str) -> str | None: ...
+
+
+class Tickets:
+    """Tickets that are out; only the hash of each is remembered."""
+
+    def __init__(self, memory: ShortMemory) -> None:
+        self._memory = memory
 
     async def issue(self, user_id: UUID) -> str:
         """A new ticket of this user. Raises DependencyUnavailable."""
         ticket = secrets.token_urlsafe(32)
-        try:
-            await self._redis.set(_key(ticket), str(user_id), ex=TICKET_S)
-        except RedisError as error:
-            raise DependencyUnavailable from error
+        await self._memory.keep(_key(ticket), str(user_id), TICKET_S)
         return ticket
 
     async def redeem(self, ticket: str) -> UUID:
         """Whose ticket it was; it is void from now on. Raises Unauthorized, DependencyUnavailable."""
-        try:
-            owner = await self._redis.getdel(_key(ticket))
-        except RedisError as error:
-            raise DependencyUnavailable from error
+        owner = await self._memory.take(_key(ticket))
         if owner is None:
             raise Unauthorized("The ticket is used up or has expired; ask for a new one.")
-        return UUID(owner.decode() if isinstance(owner, bytes) else owner)
+        return UUID(owner)
 
 
 def _key(ticket: str) -> str:

@@ -3,16 +3,11 @@
 HS256 alone is accepted, whatever a token's header says (RFC 8725, section 3.1).
 """
 
-import os
-import secrets
-import tempfile
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import jwt
 
-from octavia_stream.config import Settings
 from octavia_stream.errors import InvalidRequest, Unauthorized
 
 ALGORITHM = "HS256"
@@ -21,7 +16,6 @@ AUDIENCE = "octavia-stream-api"
 CLAIMS = ["exp", "iss", "aud", "jti", "sub", "iat"]
 MIN_KEY_BYTES = 32
 """256 bit, the size of the hash (RFC 7518, section 3.2)."""
-KEY_FILE = "secret_key"
 
 
 class AccessTokens:
@@ -60,29 +54,3 @@ class AccessTokens:
             return UUID(claims["sub"])
         except (jwt.InvalidTokenError, ValueError) as error:
             raise Unauthorized("The token is not valid or has expired; log in again.") from error
-
-
-def signing_key(settings: Settings) -> bytes:
-    """The configured key, or one that is made once and kept in home, readable by its owner only."""
-    if settings.secret_key is not None:
-        return settings.secret_key.get_secret_value().encode()
-    path = settings.home / KEY_FILE
-    if not path.exists():
-        _make_key(path)
-    return path.read_text().strip().encode()
-
-
-def _make_key(path: Path) -> None:
-    """Write a new key; when another process was faster, its key stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent)
-    fresh = Path(name)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(MIN_KEY_BYTES))
-        # A link, unlike a rename, fails when the name is taken.
-        path.hardlink_to(fresh)
-    except FileExistsError:
-        pass
-    finally:
-        fresh.unlink()

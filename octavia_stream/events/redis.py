@@ -24,6 +24,7 @@ STREAM_TTL_S = 3600
 PUBLISH_TIMEOUT_S = 0.25
 """What a job may lose on one event while Redis hangs."""
 READ_MARGIN_S = 1.0
+KEPT_TIMEOUT_S = 1.0
 PAUSE_AFTER_FAILURE_S = 2.0
 _WORK = "octavia:work"
 
@@ -131,6 +132,21 @@ class RedisEvents:
             self._work_seen = entries[-1][0].decode()
             return True
         return False
+
+    async def keep(self, key: str, value: str, seconds: int) -> None:
+        """Remember a value for a while. Raises DependencyUnavailable."""
+        try:
+            await asyncio.wait_for(self._client.set(f"octavia:kept:{key}", value, ex=seconds), KEPT_TIMEOUT_S)
+        except (RedisError, OSError) as error:
+            raise DependencyUnavailable("Redis cannot be reached just now; try again in a few seconds.") from error
+
+    async def take(self, key: str) -> str | None:
+        """What `keep` remembered, once: the first to ask gets it. Raises DependencyUnavailable."""
+        try:
+            value = await asyncio.wait_for(self._client.getdel(f"octavia:kept:{key}"), KEPT_TIMEOUT_S)
+        except (RedisError, OSError) as error:
+            raise DependencyUnavailable("Redis cannot be reached just now; try again in a few seconds.") from error
+        return value.decode() if isinstance(value, bytes) else value
 
     async def _xread(self, cursors: Mapping[str, str], wait_s: float) -> "_Answer":
         reading = self._client.xread(

@@ -3,16 +3,13 @@
 import base64
 import json
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import jwt
 import pytest
-from pydantic import SecretStr
 
-from api.tokens import ALGORITHM, AUDIENCE, CLAIMS, ISSUER, AccessTokens, signing_key
-from octavia_stream.config import Settings
+from api.tokens import ALGORITHM, AUDIENCE, CLAIMS, ISSUER, AccessTokens
 from octavia_stream.errors import InvalidRequest, Unauthorized
 
 KEY = b"k" * 32
@@ -84,16 +81,3 @@ def test_a_bad_token_is_refused(tokens: AccessTokens, token: str) -> None:
 def test_a_short_key_is_refused() -> None:
     with pytest.raises(InvalidRequest):
         AccessTokens(b"k" * 31, timedelta(hours=1))
-
-
-def test_a_key_is_made_once_and_kept_from_others(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path, secret_key=None)
-    first = signing_key(settings)
-    assert len(first) >= 32
-    assert signing_key(settings) == first
-    assert (tmp_path / "secret_key").stat().st_mode & 0o077 == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["secret_key"]
-
-
-def test_the_configured_key_wins(tmp_path: Path) -> None:
-    assert signing_key(Settings(home=tmp_path, secret_key=SecretStr("c" * 40))) == b"c" * 40
