@@ -20,9 +20,9 @@ from octavia_stream.dubbing.speech_spool import SpeechSpool
 from octavia_stream.errors import NoSpeech
 from octavia_stream.events.event import Analysed, Warned
 from octavia_stream.languages import Language, language_name
-from octavia_stream.media.demuxer import DecodeReport, decode_audio
-from octavia_stream.media.muxer import Muxer, MuxPlan, SubtitleTrack
-from octavia_stream.media.probe import AudioTrack, MediaInfo
+from octavia_stream.media.demuxer import DecodeReport, Demuxer
+from octavia_stream.media.info import AudioTrack, MediaInfo
+from octavia_stream.media.muxer import Container, Muxer, MuxPlan, MuxResult, SubtitlePlan
 from octavia_stream.mt.routes import Route
 from octavia_stream.tts.voice import Voice
 from octavia_stream.vad.detector import SpeechDetector
@@ -31,6 +31,7 @@ MAX_GAIN_DB = 24.0
 """A whisper in the original does not make the dub whisper; a shout in the dub is no answer to noise."""
 LOUDNESS_SPREAD_LU = 6.0
 """How far one sentence may lie from the speech of the whole file."""
+SPEECH_STAGES: tuple[Stage, ...] = ("transcribe", "translate", "synthesize")
 DEFAULT_LOUDNESS_LUFS = -23.0
 """EBU R128, for speech in an original that cannot be measured."""
 
@@ -44,7 +45,7 @@ class DubRequest:
     track: AudioTrack
     output: Path
     """Where the result goes; its folder exists."""
-    container: str
+    container: Container
     scratch: Path
     """A folder for temporary files."""
     source_language: Language | None
@@ -68,9 +69,7 @@ class DubResult:
     source_cues: list[Cue]
     target_cues: list[Cue]
     fit: FitReport
-    samples: int
-    """Length of the dubbed track, at `rate_hz`."""
-    rate_hz: int
+    muxed: MuxResult
 
 
 async def dub_file(
@@ -86,24 +85,25 @@ async def dub_file(
     listener = Listener(detector, contour, progress)
     with SpeechSpool(request.scratch / "speech.pcm") as spool:
         corridor = Corridor(_plan(request, emit), engines, checkpoints, progress, emit)
-        decoded = DecodeReport()
-        sound = decode_audio(
-            request.source, request.track, rate_hz=ASR_RATE_HZ, channels=1, settings=request.media, report=decoded
-        )
-        fitted = await corridor.run(sound, listener, spool)
+        demuxer = Demuxer(request.source, request.track, rate_hz=ASR_RATE_HZ, channels=1, settings=request.media)
+        async with demuxer as sound:
+            fitted = await corridor.run(sound, listener, spool)
+            decoded = sound.report
         language = corridor.source_language
         if language is None or not fitted:
             raise NoSpeech("No speech was found in this file, so there is nothing to dub.")
-        if decoded.errors:
-            emit(Warned("damaged_media", "Parts of the sound are damaged; they are silent in the dub."))
-        for stage in ("transcribe", "translate", "synthesize"):
+        if decoded.errors or decoded.truncated:
+            emit(Warned("damaged_media", "Parts of the file are damaged; what could be read of it is dubbed."))
+        for stage in SPEECH_STAGES:
             progress.ended(stage)
         source_cues, target_cues = _captions(fitted, listener.length)
-        assembly = _Assembly(request, language, fitted, spool, contour, progress)
-        samples, rate_hz = await assembly.run(source_cues, target_cues)
+        assembly = _Assembly(request, language, fitted, spool, contour, progress, decoded)
+        muxed = await assembly.run(source_cues, target_cues)
         progress.ended("assemble")
+    for warning in muxed.warnings:
+        emit(Warned("muxing", warning))
     fit = report([(item.segment.placement, item.segment.slot) for item in fitted])
-    return DubResult(language, fitted, source_cues, target_cues, fit, samples, rate_hz)
+    return DubResult(language, fitted, source_cues, target_cues, fit, muxed)
 
 
 def _plan(request: DubRequest, emit: Emit) -> DubbingPlan:
@@ -150,7 +150,9 @@ class _Assembly:
         spool: SpeechSpool,
         contour: LoudnessContour,
         progress: ProgressTracker,
+        decoded: DecodeReport,
     ) -> None:
+        self._decoded = decoded
         self._request = request
         self._source_language = source_language
         self._fitted = fitted
@@ -160,40 +162,44 @@ class _Assembly:
         self._rate_hz = request.track.rate_hz
         self._channels = min(request.track.channels, 2)
 
-    async def run(self, source_cues: list[Cue], target_cues: list[Cue]) -> tuple[int, int]:
-        """Returns the dubbed track's length in samples and its rate."""
+    async def run(self, source_cues: list[Cue], target_cues: list[Cue]) -> MuxResult:
         request = self._request
-        original = decode_audio(
+        plan = self._mux_plan(source_cues, target_cues)
+        original = Demuxer(
             request.source, request.track, rate_hz=self._rate_hz, channels=self._channels, settings=request.media
         )
-        length = 0
-        async with Muxer(
-            request.source, request.output, self._mux_plan(source_cues, target_cues), request.media
-        ) as muxer:
+        written = 0
+        async with original, Muxer(request.source, request.output, plan, request.media) as muxer:
             async for block in mix(original, self._clips(), self._ducking()):
                 await muxer.write(block)
-                length += len(block)
-                self._progress.finished("assemble", 0, round(length * ASR_RATE_HZ / self._rate_hz))
-            await muxer.close()
-        return length, self._rate_hz
+                written += len(block)
+                self._progress.finished("assemble", 0, round(written * ASR_RATE_HZ / self._rate_hz))
+            return await muxer.close()
 
     def _mux_plan(self, source_cues: list[Cue], target_cues: list[Cue]) -> MuxPlan:
         request = self._request
-        target, source = request.target_language, self._source_language
+        target, source = language_name(request.target_language), language_name(self._source_language)
         subtitles = (
-            SubtitleTrack(target, language_name(target), tuple(target_cues)),
-            SubtitleTrack(source, language_name(source), tuple(source_cues)),
+            SubtitlePlan(request.target_language, target, self._on_file_timeline(target_cues)),
+            SubtitlePlan(self._source_language, source, self._on_file_timeline(source_cues)),
         )
         return MuxPlan(
             container=request.container,
             rate_hz=self._rate_hz,
             channels=self._channels,
-            language=target,
-            title=f"{language_name(target)} (dubbed)",
-            source_track=request.track,
-            keep_original=request.keep_original_track,
+            language=request.target_language,
+            title=f"{target} (dubbed)",
+            start_s=request.track.start_s,
+            length=self._decoded.source_length,
+            picture=request.info.video is not None,
+            original_index=request.track.index if request.keep_original_track else None,
+            original_title=f"{source} (original)",
             subtitles=subtitles if request.info.video is not None else (),
         )
+
+    def _on_file_timeline(self, cues: list[Cue]) -> tuple[tuple[float, float, str], ...]:
+        start_s = self._request.track.start_s
+        return tuple((cue.start_s + start_s, cue.end_s + start_s, cue.text) for cue in cues)
 
     def _at_rate(self, position: int) -> int:
         return round(position * self._rate_hz / ASR_RATE_HZ)

@@ -48,6 +48,7 @@ class Listener:
             self._kept.append(block)
             spans = await loop.run_in_executor(None, self._hear, block.samples)
             await self._send(spans, outbox)
+            self._kept = [kept for kept in self._kept if kept.end > self._planner.needed_from]
         spans = await loop.run_in_executor(None, self._finish)
         await self._send(spans, outbox)
         self.end = self.length
@@ -70,5 +71,4 @@ class Listener:
     def _cut(self, span: ChunkSpan) -> AudioChunk:
         parts = [block.cut(span.start, span.end) for block in self._kept]
         samples = np.concatenate([part.samples for part in parts if part.length])
-        self._kept = [block for block in self._kept if block.end > span.end]
         return AudioChunk(samples, ASR_RATE_HZ, span.start)

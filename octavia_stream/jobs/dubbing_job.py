@@ -14,13 +14,17 @@ from octavia_stream.errors import InvalidRequest
 from octavia_stream.events.event import ArtifactReady, Warned
 from octavia_stream.jobs.job import Artifact, Claim, DubbingOptions
 from octavia_stream.languages import Language, parse_language
+from octavia_stream.media.info import AudioTrack, MediaInfo
 from octavia_stream.media.muxer import container_for
-from octavia_stream.media.probe import AudioTrack, MediaInfo, probe, require_audio
+from octavia_stream.media.probe import probe, require_audio
 from octavia_stream.models.registry import Registry
 from octavia_stream.mt.routes import Route, plan_route
 from octavia_stream.runtime import Runtime
+from octavia_stream.storage.objects import StoredObject
 from octavia_stream.tts.voice import Voice
 from octavia_stream.vad.silero import SileroDetector
+
+VAD_MODEL = "silero-v6"
 
 CONTENT_TYPES = {
     "mp4": "video/mp4",
@@ -53,6 +57,14 @@ class DubbingJob:
         self._runtime = runtime
         self._engines = engines
         self._registry = registry
+        self._vad: SileroDetector | None = None
+
+    def _detector(self) -> SileroDetector:
+        """A detector for one file; all share one loaded model."""
+        directory = self._registry.resolve(VAD_MODEL).path
+        detector = SileroDetector(directory, self._vad.session if self._vad else None)
+        self._vad = self._vad or detector
+        return detector
 
     async def __call__(self, claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> DubbingJobResult:
         """Raises every OctaviaError that the source, the options or the models give reason for."""
@@ -61,7 +73,7 @@ class DubbingJob:
         request = await self._request(source, options, scratch)
         for warning in request.info.warnings:
             emit(Warned("media", warning))
-        result = await dub_file(request, self._engines, SileroDetector(), checkpoints, emit)
+        result = await dub_file(request, self._engines, self._detector(), checkpoints, emit)
         artifacts = [await self._store_file(claim, request.output, emit)]
         for name, content in _texts(request, result).items():
             artifacts.append(await self._store_text(claim, name, content, emit))
@@ -82,7 +94,7 @@ class DubbingJob:
         track = choose_track(info, options.audio_track)
         target = parse_language(options.target_language)
         voice = self._voice(options.voice, target)
-        container = container_for(info, None)
+        container = container_for(info)
         return DubRequest(
             source=source,
             info=info,
@@ -122,22 +134,25 @@ class DubbingJob:
         }
 
     async def _store_file(self, claim: Claim, path: Path, emit: Emit) -> Artifact:
-        size, sha256 = await self._runtime.objects.put_file(_key(claim, path.name), path)
-        return _announced(claim, path.name, size, sha256, emit)
+        stored = await self._runtime.objects.put_file(_key(claim, path.name), path)
+        return _announced(claim, path.name, stored, emit)
 
     async def _store_text(self, claim: Claim, name: str, content: bytes, emit: Emit) -> Artifact:
-        size, sha256 = await self._runtime.objects.put(_key(claim, name), content)
-        return _announced(claim, name, size, sha256, emit)
+        stored = await self._runtime.objects.put(_key(claim, name), content)
+        return _announced(claim, name, stored, emit)
 
 
 def choose_track(info: MediaInfo, wanted: int | None) -> AudioTrack:
-    """The audio track to dub: the one asked for, else the default one. Raises MediaRejected, InvalidRequest."""
-    tracks = require_audio(info)
+    """The audio track to dub: the one asked for, else the default one. Raises MediaRejected, InvalidRequest.
+
+    wanted: counts the sound tracks from 0.
+    """
+    default = require_audio(info)
     if wanted is None:
-        return next((track for track in tracks if track.default), tracks[0])
-    if not 0 <= wanted < len(tracks):
-        raise InvalidRequest(f"The file has {len(tracks)} audio tracks, counted from 0; there is no track {wanted}.")
-    return tracks[wanted]
+        return default
+    if not 0 <= wanted < len(info.audio):
+        raise InvalidRequest(f"The file has {len(info.audio)} audio tracks, counted from 0; there is no {wanted}.")
+    return info.audio[wanted]
 
 
 def _key(claim: Claim, name: str) -> str:
@@ -145,10 +160,10 @@ def _key(claim: Claim, name: str) -> str:
     return f"jobs/{claim.job.id}/results/{claim.epoch}/{name}"
 
 
-def _announced(claim: Claim, name: str, size: int, sha256: str, emit: Emit) -> Artifact:
+def _announced(claim: Claim, name: str, stored: StoredObject, emit: Emit) -> Artifact:
     content_type = CONTENT_TYPES[name.rpartition(".")[2]]
-    emit(ArtifactReady(name, content_type, size))
-    return Artifact(name, _key(claim, name), content_type, size, sha256)
+    emit(ArtifactReady(name, content_type, stored.size))
+    return Artifact(name, _key(claim, name), content_type, stored.size, stored.sha256)
 
 
 def _texts(request: DubRequest, result: DubResult) -> dict[str, bytes]:
@@ -169,7 +184,7 @@ def _report(request: DubRequest, result: DubResult) -> dict[str, object]:
         "target_language": request.target_language,
         "voice": request.voice.id,
         "models": dict(request.fingerprints),
-        "samples": result.samples,
-        "rate_hz": result.rate_hz,
+        "samples": result.muxed.length,
+        "rate_hz": result.muxed.codec_rate_hz,
         "fit": asdict(result.fit) | {"inside_share": round(result.fit.inside_share, 4)},
     }

@@ -81,7 +81,7 @@ class JobWorker:
 
     async def _wait(self) -> None:
         """Until there may be work: a hint, a place that became free, or the next poll."""
-        hint = asyncio.create_task(self._runtime.feed.wait_for_work(self._settings.poll_s))
+        hint = asyncio.create_task(self._runtime.redis.wait_for_work(self._settings.poll_s))
         drained = asyncio.create_task(self._draining.wait())
         try:
             await asyncio.wait({hint, drained}, timeout=self._settings.poll_s, return_when=asyncio.FIRST_COMPLETED)

@@ -50,6 +50,11 @@ class ChunkPlanner:
         self._recent_start = 0
         self._index = 0
 
+    @property
+    def needed_from(self) -> int:
+        """No later chunk starts before this position: sound before it can be forgotten."""
+        return self._recent_start * VAD_FRAME_SAMPLES
+
     def push(self, probabilities: Probabilities) -> list[ChunkSpan]:
         """The chunks that are now decided."""
         chunks: list[ChunkSpan] = []
