@@ -1,7 +1,10 @@
 """Migrations: plain SQL in `migrations/`, applied once, in order, by one process at a time."""
 
+import logging
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pogo_core.util import migrate as pogo
 from pogo_core.util import sql as pogo_sql
@@ -12,6 +15,19 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_TIMEOUT_S = 300.0
 _LOCK = 0x0C7A_71A5  # any number, as long as it is ours alone in the database
 _SCHEMA = "public"
+
+
+class _Quietly(logging.LoggerAdapter[logging.Logger]):
+    """Pogo warns of every migration it applies; that is what it was asked to do."""
+
+    def warning(self, msg: object, *args: object, **kwargs: Any) -> None:
+        self.info(msg, *args, **kwargs)
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        return msg, kwargs
+
+
+_LOG = _Quietly(logging.getLogger(__name__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +45,14 @@ async def migrate(dsn: str) -> None:
     """
     async with connect(dsn, command_timeout_s=MIGRATION_TIMEOUT_S) as connection:
         await connection.execute("select pg_advisory_lock($1)", _LOCK)
-        await pogo.apply(connection, MIGRATIONS, schema_name=_SCHEMA)
+        await pogo.apply(connection, MIGRATIONS, schema_name=_SCHEMA, logger=_LOG)
 
 
 async def rollback(dsn: str, count: int | None = None) -> None:
     """Undo the newest `count` migrations, or all of them. Data in dropped tables is gone."""
     async with connect(dsn, command_timeout_s=MIGRATION_TIMEOUT_S) as connection:
         await connection.execute("select pg_advisory_lock($1)", _LOCK)
-        await pogo.rollback(connection, MIGRATIONS, schema_name=_SCHEMA, count=count)
+        await pogo.rollback(connection, MIGRATIONS, schema_name=_SCHEMA, count=count, logger=_LOG)
 
 
 async def status(dsn: str) -> list[MigrationStatus]:

@@ -1,0 +1,70 @@
+"""Fixtures for every room: one Postgres and one Valkey per session, a fresh database per module."""
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from octavia_stream.config import Settings
+from octavia_stream.database.migrate import migrate
+from octavia_stream.database.pool import create_database, drop_database
+from octavia_stream.runtime import Runtime, open_runtime
+from octavia_stream.services.embedded import ServiceUrls, embedded_services
+
+_TEMPLATE = "octavia_template"
+
+
+@pytest.fixture(scope="session")
+def service_home() -> Iterator[Path]:
+    """Home of the services. Not pytest's own temporary directory: that is closed to the user Postgres runs as."""
+    home = Path(tempfile.mkdtemp(prefix="octavia-test-"))
+    home.chmod(0o755)
+    yield home
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+async def service_urls(service_home: Path) -> AsyncIterator[ServiceUrls]:
+    """The embedded services, for the whole session. Their database `octavia` is migrated."""
+    settings = Settings(home=service_home, database_url=None, redis_url=None)
+    async with embedded_services(settings) as urls:
+        await create_database(urls.database_url, _TEMPLATE)
+        await migrate(_database(urls, _TEMPLATE))
+        await migrate(urls.database_url)
+        yield urls
+
+
+@pytest.fixture(scope="module")
+async def database_url(service_urls: ServiceUrls) -> AsyncIterator[str]:
+    """A migrated, empty database of the module's own."""
+    name = f"test_{uuid4().hex}"
+    await create_database(service_urls.database_url, name, template=_TEMPLATE)
+    yield _database(service_urls, name)
+    await drop_database(service_urls.database_url, name)
+
+
+@pytest.fixture(scope="session")
+def redis_url(service_urls: ServiceUrls) -> str:
+    """The session's Valkey, shared: keys hold ids that do not repeat."""
+    return service_urls.redis_url
+
+
+@pytest.fixture(scope="module")
+def settings(database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of a server with a home, a database and a storage of the module's own."""
+    home = tmp_path_factory.mktemp("home")
+    return Settings.model_validate({"home": home, "database_url": database_url, "redis_url": redis_url})
+
+
+@pytest.fixture(scope="module")
+async def runtime(settings: Settings) -> AsyncIterator[Runtime]:
+    """All stores, on real services."""
+    async with open_runtime(settings) as opened:
+        yield opened
+
+
+def _database(urls: ServiceUrls, name: str) -> str:
+    return urls.database_url.replace("/octavia?", f"/{name}?")
