@@ -1,0 +1,72 @@
+"""Entry point of the child: hear one request, confine yourself, answer, end."""
+
+import errno
+import os
+import sys
+
+from octavia_stream.errors import DependencyUnavailable, MediaRejected, MediaTooLarge, StorageFull
+from octavia_stream.media import wire
+from octavia_stream.media.child import confinement, decoding, muxing, pipes, probing
+from octavia_stream.media.child.opening import MEDIA_ERRORS, UNREADABLE
+
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
+
+
+def main() -> None:
+    """Everything is imported before the doors close, for a file of Python can not be read afterwards."""
+    reports = pipes.Reports(os.dup(_STDOUT))
+    # A library that prints must not break the talk.
+    os.dup2(_STDERR, _STDOUT)
+    request = pipes.read_request(_STDIN)
+    probing.warm_up()
+    try:
+        layers = confinement.confine(request)
+        reports.result(_answer(request, layers, reports))
+    except BrokenPipeError:
+        # The parent has lost interest.
+        pass
+    except (StorageFull, MediaTooLarge, DependencyUnavailable) as error:
+        reports.failure(error.code, str(error))  # type: ignore[arg-type]
+    except MediaRejected as error:
+        reports.failure("media_rejected", str(error))
+    except MemoryError:
+        reports.failure("media_rejected", "The file needs more memory than this server gives to one file.")
+    except OSError as error:
+        _report_os_error(error, reports)
+    except MEDIA_ERRORS as error:
+        print(repr(error), file=sys.stderr)  # noqa: T201  the parent logs it
+        reports.failure("media_rejected", UNREADABLE)
+    os._exit(0)
+
+
+def _answer(request: wire.Request, layers: tuple[str, ...], reports: pipes.Reports) -> object:
+    source = os.fsdecode(request.source) if request.source else ""
+    match request.task:
+        case wire.ConfineRequest():
+            return wire.Confinement(layers)
+        case wire.ProbeRequest():
+            return probing.probe(source, request.limits)
+        case wire.DecodeRequest() as task:
+            return decoding.decode(source, task, request.limits, reports.samples)
+        case wire.MuxRequest() as task:
+            directory = os.fsdecode(request.output_directory or b"")
+            return muxing.mux(source, directory, task, lambda count: pipes.read_samples(_STDIN, count, task.channels))
+
+
+def _report_os_error(error: OSError, reports: pipes.Reports) -> None:
+    print(repr(error), file=sys.stderr)  # noqa: T201  the parent logs it
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            reports.failure("storage_full", "There is no space left to write the result.")
+        case errno.EFBIG:
+            reports.failure("media_too_large", "The result would be larger than this server writes.")
+        case errno.ENOMEM:
+            reports.failure("media_rejected", "The file needs more memory than this server gives to one file.")
+        case errno.EACCES | errno.EPERM:
+            reports.failure("media_rejected", "The file cannot be read: access is denied.")
+        case _:
+            reports.failure("media_rejected", UNREADABLE)
+
+
+if __name__ == "__main__":
+    main()

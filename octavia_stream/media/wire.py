@@ -1,0 +1,157 @@
+"""What parent and jailed child say to each other.
+
+Down the child's stdin: one request (length, then JSON), then raw samples if it is a MuxRequest.
+Up its stdout: frames of one kind byte, a length and a payload, until a result or an error ends the talk.
+Knows no media library: the parent imports it.
+"""
+
+import struct
+from enum import Enum
+from typing import Literal
+
+import msgspec
+
+LENGTH = struct.Struct("<I")
+FRAME = struct.Struct("<cI")
+BLOCK_BYTES = 1 << 20
+"""No frame is longer: a block of samples, or a result."""
+
+
+class FrameKind(bytes, Enum):
+    """First byte of a frame."""
+
+    SAMPLES = b"S"
+    """Interleaved little-endian float32."""
+    RESULT = b"R"
+    """JSON of what the request asked for; the last frame."""
+    ERROR = b"E"
+    """JSON of a Failure; the last frame."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What the child may use, and what it must refuse."""
+
+    memory_bytes: int
+    cpu_s: int
+    file_bytes: int
+    """Largest file it may write; 0 when it writes none."""
+    max_duration_s: int
+    max_streams: int
+    max_width: int
+    max_height: int
+
+
+class ConfineRequest(msgspec.Struct, frozen=True, tag="confine"):
+    """Confine yourself and say how: the self-test of the jail."""
+
+
+class ProbeRequest(msgspec.Struct, frozen=True, tag="probe"):
+    """Say what the file holds. Answer: MediaInfo."""
+
+
+class DecodeRequest(msgspec.Struct, frozen=True, tag="decode"):
+    """Decode one audio track. Answer: SAMPLES frames, then Decoded."""
+
+    index: int
+    start_s: float
+    track_rate_hz: int
+    rate_hz: int
+    channels: int
+
+
+class SubtitleCues(msgspec.Struct, frozen=True):
+    """One soft subtitle track to be written."""
+
+    language: str
+    """ISO 639-2."""
+    title: str
+    cues: tuple[tuple[float, float, str], ...]
+    """(start, end, text), seconds on the file's timeline, in order."""
+
+
+class MuxRequest(msgspec.Struct, frozen=True, tag="mux"):
+    """Write a file: picture and kept tracks from the source, new sound from stdin. Answer: MuxResult."""
+
+    output_name: str
+    """Inside the directory that the child may write."""
+    container: str
+    rate_hz: int
+    channels: int
+    start_s: float
+    length: int | None
+    language: str
+    """ISO 639-2."""
+    title: str
+    picture: bool
+    original_index: int | None
+    original_title: str
+    subtitles: tuple[SubtitleCues, ...]
+
+
+Task = ConfineRequest | ProbeRequest | DecodeRequest | MuxRequest
+
+
+class Request(msgspec.Struct, frozen=True):
+    """The first thing a child hears."""
+
+    task: Task
+    limits: Limits
+    require_jail: bool
+    inside_bubblewrap: bool
+    parent_pid: int
+    source: bytes | None = None
+    """Path of the one file it may read, as the file system spells it."""
+    output_directory: bytes | None = None
+    """The one directory it may write."""
+
+
+class Confinement(msgspec.Struct, frozen=True):
+    """Answer to ConfineRequest: the layers that hold, strongest first."""
+
+    layers: tuple[str, ...]
+
+
+FailureCode = Literal["media_rejected", "media_too_large", "storage_full", "dependency_unavailable"]
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why the child gave up. The message is ours, never a library's."""
+
+    code: FailureCode
+    message: str
+
+
+class Decoded(msgspec.Struct, frozen=True):
+    """How decoding went."""
+
+    length: int
+    """Samples delivered per channel, at the rate asked for."""
+    source_length: int
+    """Samples per channel on the track's timeline, at the track's own rate: what its decoded length is."""
+    source_rate_hz: int
+    errors: int
+    """Packets that could not be decoded and were skipped."""
+    filled: int
+    """Samples of silence put into gaps, at the track's rate."""
+    dropped: int
+    """Samples dropped where timestamps overlap, at the track's rate."""
+    truncated: bool
+    """The container broke off before its end."""
+
+
+class MuxResult(msgspec.Struct, frozen=True):
+    """A finished file."""
+
+    size: int
+    """Bytes."""
+    length: int
+    """Samples per channel of the dubbed track, at `codec_rate_hz`."""
+    codec: str
+    codec_rate_hz: int
+    padded: int
+    """Samples of silence added because fewer were written than the plan's length."""
+    cut: int
+    """Samples ignored because more were written than the plan's length."""
+    original_copied: bool
+    """The original track is there packet for packet (False: re-encoded, or not asked for)."""
+    warnings: tuple[str, ...]
