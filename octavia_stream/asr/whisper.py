@@ -11,7 +11,7 @@ from faster_whisper import BatchedInferencePipeline, WhisperModel
 from faster_whisper.vad import VadOptions, get_speech_timestamps
 
 from octavia_stream.asr.placing import Region, place_words
-from octavia_stream.asr.transcriber import AsrTask
+from octavia_stream.asr.transcriber import AsrTask, TranscribeRequest
 from octavia_stream.asr.transcript import Transcript, Word
 from octavia_stream.audio.chunk import ASR_RATE_HZ, AudioChunk, Samples
 from octavia_stream.errors import EngineUnavailable, InvalidRequest, ModelCorrupt, UnsupportedLanguage
@@ -45,15 +45,6 @@ _SPEECH = VadOptions(
 _NO_SPEECH_PROBABILITY = 0.6
 _MIN_LOG_PROBABILITY = -1.0
 _MAX_COMPRESSION = 2.4
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TranscribeRequest:
-    """One chunk to transcribe; `Transcriber.transcribe` says what the fields mean."""
-
-    audio: AudioChunk
-    language: Language | None = None
-    task: AsrTask = "transcribe"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
