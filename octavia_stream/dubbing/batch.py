@@ -22,7 +22,7 @@ from octavia_stream.events.event import Analysed, Warned
 from octavia_stream.languages import Language, language_name
 from octavia_stream.media.demuxer import DecodeReport, Demuxer
 from octavia_stream.media.info import AudioTrack, MediaInfo
-from octavia_stream.media.muxer import Container, Muxer, MuxPlan, MuxResult, SubtitlePlan
+from octavia_stream.media.muxer import Muxer, MuxPlan, MuxResult, SubtitleTrack
 from octavia_stream.mt.routes import Route
 from octavia_stream.tts.voice import Voice
 from octavia_stream.vad.detector import SpeechDetector
@@ -45,7 +45,7 @@ class DubRequest:
     track: AudioTrack
     output: Path
     """Where the result goes; its folder exists."""
-    container: Container
+    container: str
     scratch: Path
     """A folder for temporary files."""
     source_language: Language | None
@@ -88,7 +88,7 @@ async def dub_file(
         demuxer = Demuxer(request.source, request.track, rate_hz=ASR_RATE_HZ, channels=1, settings=request.media)
         async with demuxer as sound:
             fitted = await corridor.run(sound, listener, spool)
-            decoded = sound.report
+            decoded = demuxer.report
         language = corridor.source_language
         if language is None or not fitted:
             raise NoSpeech("No speech was found in this file, so there is nothing to dub.")
@@ -180,8 +180,8 @@ class _Assembly:
         request = self._request
         target, source = language_name(request.target_language), language_name(self._source_language)
         subtitles = (
-            SubtitlePlan(request.target_language, target, self._on_file_timeline(target_cues)),
-            SubtitlePlan(self._source_language, source, self._on_file_timeline(source_cues)),
+            SubtitleTrack(request.target_language, target, target_cues),
+            SubtitleTrack(self._source_language, source, source_cues),
         )
         return MuxPlan(
             container=request.container,
@@ -189,17 +189,12 @@ class _Assembly:
             channels=self._channels,
             language=request.target_language,
             title=f"{target} (dubbed)",
-            start_s=request.track.start_s,
-            length=self._decoded.source_length,
-            picture=request.info.video is not None,
-            original_index=request.track.index if request.keep_original_track else None,
+            source_track=request.track,
+            keep_original=request.keep_original_track,
             original_title=f"{source} (original)",
+            length=self._decoded.source_length,
             subtitles=subtitles if request.info.video is not None else (),
         )
-
-    def _on_file_timeline(self, cues: list[Cue]) -> tuple[tuple[float, float, str], ...]:
-        start_s = self._request.track.start_s
-        return tuple((cue.start_s + start_s, cue.end_s + start_s, cue.text) for cue in cues)
 
     def _at_rate(self, position: int) -> int:
         return round(position * self._rate_hz / ASR_RATE_HZ)

@@ -147,12 +147,12 @@ def choose_track(info: MediaInfo, wanted: int | None) -> AudioTrack:
 
     wanted: counts the sound tracks from 0.
     """
-    default = require_audio(info)
+    tracks = require_audio(info)
     if wanted is None:
-        return default
-    if not 0 <= wanted < len(info.audio):
-        raise InvalidRequest(f"The file has {len(info.audio)} audio tracks, counted from 0; there is no {wanted}.")
-    return info.audio[wanted]
+        return info.default_audio or tracks[0]
+    if not 0 <= wanted < len(tracks):
+        raise InvalidRequest(f"The file has {len(tracks)} audio tracks, counted from 0; there is no {wanted}.")
+    return tracks[wanted]
 
 
 def _key(claim: Claim, name: str) -> str:

@@ -1,0 +1,230 @@
+"""The corridor moves a whole file through three engines: in order, in parallel, once, and again after a crash."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from octavia_stream.audio.chunk import ASR_RATE_HZ, AudioChunk, Samples
+from octavia_stream.dubbing import retrying
+from octavia_stream.dubbing.checkpoints import Checkpoints, NoCheckpoints, Stage
+from octavia_stream.dubbing.engines import Engines, local
+from octavia_stream.dubbing.listening import Listener
+from octavia_stream.dubbing.loudness import LoudnessContour
+from octavia_stream.dubbing.pipeline import Corridor, DubbingPlan, FittedSegment
+from octavia_stream.dubbing.progress import ProgressTracker
+from octavia_stream.dubbing.speech_spool import SpeechSpool
+from octavia_stream.errors import EngineUnavailable, UnsupportedLanguage
+from octavia_stream.events.event import JobEvent, SegmentDubbed
+from octavia_stream.languages import Language
+from octavia_stream.mt.routes import Route, plan_route
+from octavia_stream.testing import Journal, ScriptedSynthesizer, ScriptedTranscriber, ScriptedTranslator, tone
+from octavia_stream.tts.voice import Voice
+from octavia_stream.vad.detector import VAD_FRAME_SAMPLES, Probabilities
+
+EN, PT = Language("en"), Language("pt")
+VOICE = Voice("scripted/voice", PT, "neutral", "scripted", characters_per_second=16.0)
+
+
+class EnergyDetector:
+    """Speech is whatever is not silent: enough where the sound is made by the test."""
+
+    def __init__(self) -> None:
+        self._rest: Samples = np.zeros(0, np.float32)
+
+    def push(self, samples: Samples) -> Probabilities:
+        heard = np.concatenate([self._rest, samples])
+        whole = len(heard) // VAD_FRAME_SAMPLES * VAD_FRAME_SAMPLES
+        self._rest = heard[whole:]
+        peaks = np.abs(heard[:whole]).reshape(-1, VAD_FRAME_SAMPLES).max(axis=1)
+        loud: Probabilities = (peaks > 0.01).astype(np.float32)
+        return loud
+
+    def finish(self) -> Probabilities:
+        return np.zeros(0, np.float32)
+
+
+class KeptCheckpoints:
+    """Checkpoints in memory, with a journal of what was begun."""
+
+    def __init__(self) -> None:
+        self.saved: dict[tuple[str, int, str], bytes] = {}
+        self.begun: list[tuple[str, int]] = []
+
+    async def load(self, stage: Stage, index: int, digest: str) -> bytes | None:
+        return self.saved.get((stage, index, digest))
+
+    async def begin(self, stage: Stage, index: int, digest: str) -> None:
+        self.begun.append((stage, index))
+
+    async def save(self, stage: Stage, index: int, digest: str, payload: bytes) -> None:
+        self.saved[stage, index, digest] = payload
+
+
+def speech(*seconds: float, pause_s: float = 2.0) -> Samples:
+    """Tones of these lengths with silence after each."""
+    silence = np.zeros(round(pause_s * ASR_RATE_HZ), np.float32)
+    return np.concatenate([part for s in seconds for part in (tone(s, ASR_RATE_HZ).samples, silence)])
+
+
+async def blocks(samples: Samples) -> AsyncIterator[AudioChunk]:
+    for start in range(0, len(samples), ASR_RATE_HZ):
+        yield AudioChunk(samples[start : start + ASR_RATE_HZ], ASR_RATE_HZ, start)
+
+
+def english_to_portuguese(spoken: Language) -> Route:
+    return plan_route(spoken, PT, {(EN, PT): "scripted"})
+
+
+def plan(source: Language | None = EN) -> DubbingPlan:
+    return DubbingPlan(
+        source, PT, VOICE, english_to_portuguese, {"transcribe": "a", "translate": "b", "synthesize": "c"}
+    )
+
+
+def engines(journal: Path | None = None) -> Engines:
+    return local(
+        ScriptedTranscriber(journal=journal), ScriptedTranslator(journal=journal), ScriptedSynthesizer(journal=journal)
+    )
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[SpeechSpool]:
+    with SpeechSpool(tmp_path / "speech.pcm") as opened:
+        yield opened
+
+
+async def dub(
+    samples: Samples,
+    with_engines: Engines,
+    spool: SpeechSpool,
+    checkpoints: Checkpoints | None = None,
+    source: Language | None = EN,
+    told: list[JobEvent] | None = None,
+) -> list[FittedSegment]:
+    events = told if told is not None else []
+    progress = ProgressTracker(events.append, len(samples))
+    listener = Listener(EnergyDetector(), LoudnessContour(ASR_RATE_HZ), progress)
+    corridor = Corridor(plan(source), with_engines, checkpoints or NoCheckpoints(), progress, events.append)
+    return await corridor.run(blocks(samples), listener, spool)
+
+
+async def test_every_sentence_is_spoken_at_its_place_in_order_and_without_overlap(spool: SpeechSpool) -> None:
+    told: list[JobEvent] = []
+    samples = speech(*[9.0] * 12)
+    fitted = await dub(samples, engines(), spool, told=told)
+    assert len(fitted) >= 12
+    for item, following in pairwise(fitted):
+        assert item.segment.placement.end <= following.segment.placement.start
+        assert item.segment.sentence.index + 1 == following.segment.sentence.index
+    assert all(item.segment.text.startswith("pt: ") for item in fitted)
+    assert fitted[-1].segment.placement.end <= len(samples)
+    assert [event.index for event in told if isinstance(event, SegmentDubbed)] == list(range(len(fitted)))
+
+
+async def test_fitted_speech_is_as_long_as_its_placement_says(spool: SpeechSpool) -> None:
+    for item in await dub(speech(4.0, 4.0, 9.0, pause_s=0.6), engines(), spool):
+        natural = item.speech.length / item.speech.rate_hz
+        assert natural == pytest.approx(item.segment.placement.length / ASR_RATE_HZ, abs=0.001)
+        assert spool.read(item.speech).length == item.speech.length
+
+
+async def test_what_was_finished_is_never_done_again(spool: SpeechSpool, tmp_path: Path) -> None:
+    checkpoints = KeptCheckpoints()
+    samples = speech(*[9.0] * 6)
+    first = await dub(samples, engines(), spool, checkpoints)
+    begun = list(checkpoints.begun)
+    journal = tmp_path / "journal"
+    second = await dub(samples, engines(journal), spool, checkpoints)
+    assert Journal(journal).read() == []
+    assert checkpoints.begun == begun
+    assert [item.segment for item in first] == [item.segment for item in second]
+
+
+class BreakingSynthesizer(ScriptedSynthesizer):
+    """Breaks at its sixth sentence, as a defect does."""
+
+    calls = 0
+
+    def synthesize(self, text: str, voice: Voice, speed: float = 1.0) -> AudioChunk:
+        self.calls += 1
+        if self.calls == 6:
+            raise RuntimeError("broken")
+        return super().synthesize(text, voice, speed)
+
+
+async def test_a_crash_in_the_middle_costs_only_what_was_in_flight(spool: SpeechSpool, tmp_path: Path) -> None:
+    checkpoints = KeptCheckpoints()
+    samples = speech(*[9.0] * 8)
+    whole = await dub(samples, engines(), spool)
+    broken = BreakingSynthesizer()
+    with pytest.raises(ExceptionGroup):
+        await dub(samples, local(ScriptedTranscriber(), ScriptedTranslator(), broken), spool, checkpoints)
+    done = set(checkpoints.saved)
+    journal = tmp_path / "journal"
+    resumed = await dub(samples, engines(journal), spool, checkpoints)
+    assert [item.segment for item in resumed] == [item.segment for item in whole]
+    spoken_again = [call.items[0] for call in Journal(journal).read() if call.stage == "synthesize"]
+    spoken_before = len([1 for stage, _, _ in done if stage == "synthesize"])
+    assert spoken_before == 5
+    assert len(spoken_again) == len(whole) - spoken_before
+
+
+class DyingTranslator(ScriptedTranslator):
+    """Dies twice, as a replica that is killed does."""
+
+    deaths = 2
+
+    def translate(self, *args: object, **options: object) -> "list[object]":  # type: ignore[override]
+        if self.deaths:
+            self.deaths -= 1
+            raise EngineUnavailable
+        return super().translate(*args, **options)  # type: ignore[arg-type, return-value]
+
+
+async def test_a_replica_that_dies_is_asked_again(spool: SpeechSpool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrying, "FIRST_PAUSE_S", 0.0)
+    with_deaths = local(ScriptedTranscriber(), DyingTranslator(), ScriptedSynthesizer())  # type: ignore[arg-type]
+    assert len(await dub(speech(9.0), with_deaths, spool)) > 0
+
+
+async def test_the_language_is_detected_once_and_kept(spool: SpeechSpool) -> None:
+    asked: list[Language | None] = []
+
+    class Recording(ScriptedTranscriber):
+        def transcribe(self, audio, language, task="transcribe"):  # type: ignore[no-untyped-def]
+            asked.append(language)
+            return super().transcribe(audio, language, task)
+
+    with_ears = local(Recording(), ScriptedTranslator(), ScriptedSynthesizer())
+    await dub(speech(*[9.0] * 9), with_ears, spool, source=None)
+    assert asked[0] is None
+    assert asked[1:] == [EN] * (len(asked) - 1)
+    assert len(asked) > 2
+
+
+async def test_silence_has_nothing_to_dub(spool: SpeechSpool) -> None:
+    assert await dub(np.zeros(30 * ASR_RATE_HZ, np.float32), engines(), spool, source=None) == []
+
+
+async def test_a_language_without_a_path_is_refused_with_the_reason(spool: SpeechSpool) -> None:
+    class German(ScriptedTranscriber):
+        def transcribe(self, audio, language, task="transcribe"):  # type: ignore[no-untyped-def]
+            if task == "translate":
+                raise AssertionError("not asked for")
+            return super().transcribe(audio, Language("de"), task)
+
+    def no_route(spoken: Language) -> Route:
+        raise UnsupportedLanguage(f"nothing from {spoken}")
+
+    progress = ProgressTracker(lambda _: None, 1)
+    listener = Listener(EnergyDetector(), LoudnessContour(ASR_RATE_HZ), progress)
+    wanted = DubbingPlan(None, PT, VOICE, no_route, plan().fingerprints)
+    with_ears = local(German(), ScriptedTranslator(), ScriptedSynthesizer())
+    corridor = Corridor(wanted, with_ears, NoCheckpoints(), progress, lambda _: None)
+    with pytest.raises(ExceptionGroup) as caught:
+        await asyncio.wait_for(corridor.run(blocks(speech(9.0)), listener, spool), 20)
+    assert caught.group_contains(UnsupportedLanguage, match="nothing from de")
