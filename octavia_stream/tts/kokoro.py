@@ -76,19 +76,19 @@ class KokoroEngine:
     def __init__(
         self,
         model_dir: Path,
-        voices_dir: Path | None = None,
+        phonemizer: Phonemizer,
         *,
+        voices_dir: Path = PACKAGED_VOICES,
         threads: int = 1,
         device: str = "cpu",
-        phonemizer: Phonemizer | None = None,
     ) -> None:
         """model_dir: holds one `.onnx` (ours or the hub's layout) and, if it likes, `voices/*.bin`.
 
-        voices_dir: where else voice vectors are; None takes the packaged ones.
+        voices_dir: where else voice vectors are.
         Raises ModelMissing, ModelCorrupt.
         """
-        self._voice_dirs = (model_dir / "voices", voices_dir or PACKAGED_VOICES)
-        self._phonemizer = phonemizer or Phonemizer()
+        self._voice_dirs = (model_dir / "voices", voices_dir)
+        self._phonemizer = phonemizer
         self._session = _open_session(_find_model(model_dir), threads, device)
         self._ids_name = self._session.get_inputs()[0].name  # `tokens` or `input_ids`, by exporter
         self._vocabulary: dict[str, int] = json.loads((PACKAGED_VOICES / "vocabulary.json").read_text("utf-8"))
@@ -120,8 +120,8 @@ class KokoroEngine:
         """Shape (510, 256): a row for every number of phonemes. `a+b` is the mean of two voices."""
         with self._styles_lock:
             if speaker not in self._styles:
-                vectors = np.stack([self._load_vector(name) for name in speaker.split("+")])
-                self._styles[speaker] = vectors.mean(axis=0)
+                vectors = [self._load_vector(name) for name in speaker.split("+")]
+                self._styles[speaker] = (sum(vectors[1:], vectors[0]) / len(vectors)).astype(np.float32)
             return self._styles[speaker]
 
     def _load_vector(self, name: str) -> NDArray[np.float32]:
@@ -130,7 +130,7 @@ class KokoroEngine:
         for directory in self._voice_dirs:
             packaged, raw = directory / f"{name}.npy", directory / f"{name}.bin"
             if packaged.is_file():
-                vector = np.load(packaged, allow_pickle=False).astype(np.float32)
+                vector: NDArray[np.float32] = np.load(packaged, allow_pickle=False).astype(np.float32)
             elif raw.is_file():
                 vector = np.fromfile(raw, np.float32)
             else:
