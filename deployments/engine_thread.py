@@ -1,6 +1,7 @@
 """The one thread of a replica in which its engine works, and what the replica knows about its health."""
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -10,6 +11,9 @@ from typing import Generic, TypeVar
 
 from octavia_stream.config import Settings
 from octavia_stream.errors import EngineUnavailable, OctaviaError
+
+log = logging.getLogger("ray.serve")
+"""Serve's own logger: its lines, plain tracebacks included, lie with the replica's other lines."""
 
 E = TypeVar("E")
 R = TypeVar("R")
@@ -35,13 +39,17 @@ class EngineThread(Generic[E]):
 
     def __init__(self, engine: E, name: str, stuck_after_s: float) -> None:
         self._engine = engine
+        self._name = name
         self._thread = ThreadPoolExecutor(1, name)
         self._stuck_after_s = stuck_after_s
         self._busy_since: float | None = None
         self._failures = 0
 
     async def run(self, call: Callable[[E], R]) -> R:
-        """Wait for the engine's turn and its answer; cancelled while waiting, the call is never made."""
+        """Wait for the engine's turn and its answer; cancelled while waiting, the call is never made.
+
+        Raises what the engine raises on purpose, and EngineUnavailable for whatever else comes out of it.
+        """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._timed, call)
 
     def check(self) -> None:
@@ -60,9 +68,11 @@ class EngineThread(Generic[E]):
             # A refusal on purpose: the engine is well.
             self._failures = 0
             raise
-        except BaseException:
+        except Exception as error:
+            # A model library may raise anything; the caller's answer to all of it is to try again elsewhere.
             self._failures += 1
-            raise
+            log.exception("The %s engine broke.", self._name)
+            raise EngineUnavailable(f"The {self._name} engine broke on this call.") from error
         finally:
             self._busy_since = None
         self._failures = 0

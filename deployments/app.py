@@ -1,0 +1,75 @@
+"""The Serve application: settings in, a graph of deployments out."""
+
+from functools import partial
+from typing import Any
+
+from ray import serve
+from ray.serve import Application, Deployment
+from ray.serve.config import AutoscalingConfig
+
+from deployments.asr import Asr
+from deployments.engine_thread import load_engine
+from deployments.mt import Mt
+from deployments.tts import Tts
+from deployments.worker import Host
+from octavia_stream.config import ReplicaSettings, Settings
+
+HEALTH_CHECK_PERIOD_S = 2.0
+HEALTH_CHECK_TIMEOUT_S = 5.0
+"""With Serve's own 10 s and 30 s a hung replica keeps its calls for over a minute; with these for 20 s."""
+ENGINE_SHUTDOWN_S = 10.0
+WORKER_SHUTDOWN_S = 30.0
+
+
+def build(args: Settings) -> Application:
+    """The whole application, for `deployments.deploy`, `serve run deployments.app:build` and Serve config files.
+
+    args: settings that stand above the environment's, such as `{"serve": {"tts": {"max_replicas": 4}}}`.
+    """
+    chosen = args.serve
+    asr = deployment(Asr, "Asr", chosen.asr, ENGINE_SHUTDOWN_S)
+    mt = deployment(Mt, "Mt", chosen.mt, ENGINE_SHUTDOWN_S)
+    tts = deployment(Tts, "Tts", chosen.tts, ENGINE_SHUTDOWN_S)
+    worker = deployment(Host, "JobWorker", chosen.worker, WORKER_SHUTDOWN_S)
+    return worker.bind(
+        args,
+        asr.bind(partial(load_engine, args, "transcriber"), chosen.asr),
+        mt.bind(partial(load_engine, args, "translator"), chosen.mt),
+        tts.bind(partial(load_engine, args, "synthesizer"), chosen.tts),
+    )
+
+
+def deployment(target: type, name: str, replicas: ReplicaSettings, shutdown_s: float) -> Deployment:
+    """A plain class as a Serve deployment."""
+    return serve.deployment(**deployment_options(replicas, shutdown_s))(target).options(name=name)
+
+
+def deployment_options(replicas: ReplicaSettings, shutdown_s: float) -> dict[str, Any]:
+    """What Serve calls the settings of one deployment."""
+    actor: dict[str, Any] = {"num_cpus": replicas.num_cpus}
+    if replicas.num_gpus:
+        actor["num_gpus"] = replicas.num_gpus
+    return {
+        "ray_actor_options": actor,
+        "max_ongoing_requests": replicas.max_ongoing_requests,
+        "max_queued_requests": replicas.max_queued_requests,
+        "health_check_period_s": HEALTH_CHECK_PERIOD_S,
+        "health_check_timeout_s": HEALTH_CHECK_TIMEOUT_S,
+        "graceful_shutdown_timeout_s": shutdown_s,
+        "graceful_shutdown_wait_loop_s": 0.2,
+    } | _count(replicas)
+
+
+def _count(replicas: ReplicaSettings) -> dict[str, Any]:
+    if replicas.min_replicas >= replicas.max_replicas:
+        return {"num_replicas": max(replicas.min_replicas, 1)}
+    scaling = AutoscalingConfig(
+        min_replicas=replicas.min_replicas,
+        max_replicas=replicas.max_replicas,
+        initial_replicas=max(replicas.min_replicas, 1),
+        # One call at work and one waiting for it is enough to keep a replica busy.
+        target_ongoing_requests=max(1.0, replicas.max_ongoing_requests / 2),
+        upscale_delay_s=5.0,
+        downscale_delay_s=120.0,
+    )
+    return {"autoscaling_config": scaling}

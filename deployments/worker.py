@@ -1,0 +1,87 @@
+"""The JobWorker as a Serve deployment: nobody calls it, it claims its work from Postgres."""
+
+import asyncio
+import os
+import socket
+
+import structlog
+
+from deployments import handles
+from octavia_stream.config import Settings
+from octavia_stream.errors import DependencyUnavailable, EngineUnavailable
+from octavia_stream.jobs.dubbing_job import DubbingJob
+from octavia_stream.jobs.worker import JobWorker
+from octavia_stream.logs import configure_logs
+from octavia_stream.models.registry import Registry
+from octavia_stream.runtime import open_runtime
+
+log = structlog.get_logger(__name__)
+
+FIRST_PAUSE_S = 0.25
+LONGEST_PAUSE_S = 5.0
+DRAIN_DEADLINE_S = 20.0
+
+
+class Host:
+    """One JobWorker in one replica, from the first health check to the drain."""
+
+    def __init__(self, settings: Settings, asr: handles.Handle, mt: handles.Handle, tts: handles.Handle) -> None:
+        configure_logs(settings)
+        self._settings = settings
+        self._engines = handles.engines(asr, mt, tts, settings.serve)
+        self._worker: JobWorker | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._draining = False
+
+    async def check_health(self) -> None:
+        """Start the worker when Serve asks first, which it does before it calls the replica ready.
+
+        Raises EngineUnavailable when the worker has ended by itself: the replica should be replaced.
+        """
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="job worker")
+        if self._task.done() and not self._draining:
+            raise EngineUnavailable("The job worker ended.") from self._task.exception()
+
+    async def pid(self) -> int:
+        """The replica's process, for operators and tests."""
+        return os.getpid()
+
+    async def drain(self) -> None:
+        """Give running jobs back and claim no more; returns when that is done. May be called twice."""
+        self._draining = True
+        if self._task is None:
+            return
+        if self._worker is None:
+            self._task.cancel()
+        else:
+            self._worker.drain()
+        await asyncio.wait({self._task}, timeout=DRAIN_DEADLINE_S)
+
+    async def __del__(self) -> None:
+        # Serve awaits this when it stops a replica, within `graceful_shutdown_timeout_s`.
+        await self.drain()
+
+    async def _run(self) -> None:
+        pause = FIRST_PAUSE_S
+        while True:
+            try:
+                await self._serve()
+            except DependencyUnavailable as error:
+                # A database that is away is no reason to die: replicas that restart in a loop heal no sooner.
+                log.warning("the job worker waits", reason=str(error), pause_s=pause)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_S)
+            else:
+                return
+
+    async def _serve(self) -> None:
+        async with open_runtime(self._settings) as runtime:
+            registry = Registry(self._settings.models, self._settings.home)
+            worker_id = f"{socket.gethostname()}/{os.getpid()}"
+            job = DubbingJob(runtime, self._engines, registry)
+            self._worker = JobWorker(runtime, job, worker_id)
+            try:
+                await self._worker.run()
+            finally:
+                self._worker = None

@@ -1,0 +1,1 @@
+"""One machine's stack of processes: brought up in order, kept up, taken down without a trace."""

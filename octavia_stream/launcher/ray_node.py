@@ -1,0 +1,67 @@
+"""How this machine's Ray node is started; the measurements behind the numbers are in docs/ (two cores, Ray 2.60)."""
+
+import math
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from octavia_stream.config import ReplicaSettings, ServeSettings
+from octavia_stream.launcher.ports import LOOPBACK, free_ports
+
+OBJECT_STORE_BYTES = 200 * 1024**2
+"""Values that travel by handle are a few MB at most; Ray's own default is 30 % of the memory."""
+
+
+def ray_environment(base: Mapping[str, str], token: Path, threads: int) -> dict[str, str]:
+    """What every process on the cluster needs, and whoever connects to it: one value for all of them."""
+    autoscaler_metrics, dashboard_metrics = free_ports(2)
+    return dict(base) | {
+        # `ray start` leaves authentication off: every local user could run code in the cluster.
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        # At Ray's own niceness of 15 replicas starve beside the api: 149 requests/s where 0 gives 271.
+        "RAY_worker_niceness": "0",
+        # A call through a handle costs 1.7 ms of CPU in place of 6.9.
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        # Which would also open an HTTP port in the replica that is nobody's ingress.
+        "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
+        # Ray's only switch for a node whose address is 127.0.0.1, and which therefore listens there alone;
+        # the name tells where it is the default.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        # These two have no option, and one fixed default for all nodes of a machine.
+        "AUTOSCALER_METRIC_PORT": str(autoscaler_metrics),
+        "DASHBOARD_METRIC_PORT": str(dashboard_metrics),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "OMP_NUM_THREADS": str(threads),
+        "OPENBLAS_NUM_THREADS": str(threads),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def ray_arguments(directory: Path, port: int, cpus: int) -> list[str]:
+    """The command of a head node on loopback that ends when its process does."""
+    agent, agent_rpc, metrics, environments, client = free_ports(5)
+    options = {
+        "node-ip-address": LOOPBACK,
+        "port": port,
+        "num-cpus": cpus,
+        "object-store-memory": OBJECT_STORE_BYTES,
+        "temp-dir": directory,
+        "include-dashboard": "false",
+        "include-log-monitor": "false",
+        "dashboard-agent-listen-port": agent,
+        "dashboard-agent-grpc-port": agent_rpc,
+        "metrics-export-port": metrics,
+        "runtime-env-agent-port": environments,
+        "ray-client-server-port": client,
+    }
+    head = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
+    return head + [f"--{name}={value}" for name, value in options.items()]
+
+
+def cpus_needed(serve: ServeSettings) -> int:
+    """Ray counts CPUs, it does not grant them: never fewer than the smallest set of replicas asks for."""
+    stages: tuple[ReplicaSettings, ...] = (serve.asr, serve.mt, serve.tts, serve.worker)
+    least = sum(stage.num_cpus * max(stage.min_replicas, 1) for stage in stages)
+    return max(os.cpu_count() or 1, math.ceil(least - 1e-9))
