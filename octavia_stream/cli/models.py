@@ -21,7 +21,7 @@ def list_models() -> None:
     """List all models of the catalogue and whether they are installed."""
     table = Table(box=None)
     for name in ("Model", "Task", "Languages", "Licence", "Commercial", "Size", "Installed"):
-        table.add_column(name, no_wrap=name == "Model")
+        table.add_column(name, no_wrap=name not in ("Languages", "Licence"))
     for found in _registry().available():
         entry = found.entry
         table.add_row(
