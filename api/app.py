@@ -1,0 +1,109 @@
+"""The application: routes, what they share, and how it starts and stops. Importing it does nothing."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
+from importlib.metadata import version
+
+from litestar import Litestar, Router
+from litestar.di import Provide
+from litestar.enums import ScopeType
+from litestar.middleware import DefineMiddleware
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, License, SecurityScheme
+
+from api.auth import BEARER_SCHEME, TICKET_SCHEME, BearerAuthentication, auth_router
+from api.correlation import Correlation
+from api.errors import problem_response
+from api.health import health_router
+from api.jobs import jobs_router
+from api.languages import languages_router
+from api.services import Services, provide_owner_id, provide_services
+from api.tickets import Tickets
+from api.tokens import AccessTokens
+from api.uploads import upload_router
+from octavia_stream.config import Settings
+from octavia_stream.models.registry import Registry
+from octavia_stream.runtime import Runtime, load_secret, open_runtime
+
+OpenRuntime = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
+
+MAX_JSON_BYTES = 64 * 1024
+"""Of a request that is not an upload."""
+SCHEMA_PATH = "/schema"
+
+
+def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Litestar:
+    """The application for these settings.
+
+    runtime_of: opens what the handlers stand on when the application starts; it is closed when it stops.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with runtime_of(settings) as runtime:
+            app.state.services = _services(runtime)
+            try:
+                yield
+            finally:
+                app.state.services.closing.set()
+
+    app = Litestar(
+        route_handlers=[
+            Router(
+                "/api/v1",
+                route_handlers=[auth_router, upload_router(settings.api), jobs_router, languages_router],
+            ),
+            health_router,
+        ],
+        lifespan=[lifespan],
+        dependencies={"services": Provide(provide_services), "owner_id": Provide(provide_owner_id)},
+        middleware=[_authentication()],
+        exception_handlers={Exception: problem_response},
+        request_max_body_size=MAX_JSON_BYTES,
+        openapi_config=_openapi(),
+        logging_config=None,
+    )
+    app.asgi_handler = Correlation(app.asgi_handler)
+    return app
+
+
+def _services(runtime: Runtime) -> Services:
+    settings = runtime.settings
+    return Services(
+        runtime=runtime,
+        registry=Registry(settings.models, settings.home),
+        tokens=AccessTokens(
+            load_secret(settings).get_secret_value().encode(), timedelta(minutes=settings.api.access_token_minutes)
+        ),
+        tickets=Tickets(runtime.redis),
+    )
+
+
+def _authentication() -> DefineMiddleware:
+    return DefineMiddleware(
+        BearerAuthentication,
+        exclude=[f"^{SCHEMA_PATH}(/|$)"],
+        exclude_from_auth_key="public",
+        scopes={ScopeType.HTTP},
+    )
+
+
+def _openapi() -> OpenAPIConfig:
+    schemes = {
+        BEARER_SCHEME: SecurityScheme(type="http", scheme="bearer", bearer_format="JWT"),
+        TICKET_SCHEME: SecurityScheme(
+            type="apiKey", name="ticket", security_scheme_in="query", description="One-time; for event streams only."
+        ),
+    }
+    return OpenAPIConfig(
+        title="octavia-stream",
+        version=version("octavia-stream"),
+        description="Speech translation and dubbing. Errors are `application/problem+json` (RFC 9457).",
+        license=License(name="Apache-2.0", identifier="Apache-2.0"),
+        components=Components(security_schemes=schemes),  # type: ignore[arg-type]
+        use_handler_docstrings=True,
+        path=SCHEMA_PATH,
+        render_plugins=[JsonRenderPlugin()],
+    )

@@ -1,0 +1,171 @@
+"""Results on their way out: whole, a part, or only what they would be."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+from uuid import UUID
+
+from litestar import Request, Response, get, head
+from litestar.exceptions import HTTPException
+from litestar.params import QueryParameter
+from litestar.response import Stream
+
+from api.errors import problems
+from api.filenames import content_disposition, download_name
+from api.ranges import ByteRange, Unsatisfiable, parse_range
+from api.services import JobId, OwnerId, Services, TheServices
+from octavia_stream.errors import Conflict, NotFound
+from octavia_stream.jobs.job import Artifact, Job
+
+MAIN_ARTIFACT = "dub"
+"""The stem of the artifact that is the dubbed file itself."""
+
+ArtifactName = Annotated[
+    str | None, QueryParameter(max_length=255, description="A name out of the job's `artifacts`; the dub without it.")
+]
+
+
+def job_url(job_id: UUID) -> str:
+    """The path of a job."""
+    return f"/api/v1/jobs/{job_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """What to answer: the object, which part of it, and how to call it."""
+
+    artifact: Artifact
+    part: ByteRange | None
+    headers: dict[str, str]
+
+    @property
+    def status(self) -> int:
+        return 200 if self.part is None else 206
+
+    @property
+    def span(self) -> ByteRange:
+        """The bytes to send."""
+        return self.part or ByteRange(0, self.artifact.size)
+
+
+@get(
+    "/{job_id:uuid}/download",
+    operation_id="downloadJob",
+    summary="Download a result",
+    media_type="application/octet-stream",
+    responses=problems(401, 404, 409, 416),
+)
+async def download_job(
+    request: Request[UUID, None, Any],
+    job_id: JobId,
+    owner_id: OwnerId,
+    services: TheServices,
+    artifact: ArtifactName = None,
+) -> Stream | Response[None]:
+    """Takes one `Range`, `If-Range` and `If-None-Match`. 409 while the job has not completed."""
+    download = await _find(request, job_id, owner_id, artifact, services)
+    if _unchanged(request, download):
+        return _not_modified(download)
+    content = services.runtime.objects.stream(download.artifact.key, download.span.start, download.span.end)
+    return Stream(
+        content,
+        status_code=download.status,
+        media_type=download.artifact.content_type,
+        headers={**download.headers, "Content-Length": str(download.span.length)},
+    )
+
+
+@head(
+    "/{job_id:uuid}/download",
+    operation_id="downloadJobHead",
+    summary="What a download would be",
+    media_type="application/octet-stream",
+    responses=problems(401, 404, 409, 416),
+)
+async def download_job_head(
+    request: Request[UUID, None, Any],
+    job_id: JobId,
+    owner_id: OwnerId,
+    services: TheServices,
+    artifact: ArtifactName = None,
+) -> Response[None]:
+    """The headers of the same GET."""
+    download = await _find(request, job_id, owner_id, artifact, services)
+    if _unchanged(request, download):
+        return _not_modified(download)
+    return Response(
+        None,
+        status_code=download.status,
+        headers={
+            **download.headers,
+            "Content-Type": download.artifact.content_type,
+            "Content-Length": str(download.span.length),
+        },
+    )
+
+
+async def _find(
+    request: Request[UUID, None, Any], job_id: UUID, owner_id: UUID, name: str | None, services: Services
+) -> Download:
+    """Raises NotFound, Conflict, and 416 for a range outside the file."""
+    job = await services.runtime.jobs.get(job_id, owner_id)
+    artifact = _artifact(job, name)
+    upload = await services.runtime.uploads.get(job.upload_id, owner_id)
+    options = job.options
+    filename = download_name(upload.filename, artifact.name, options.source_language, options.target_language)
+    etag = f'"{artifact.sha256}"'
+    headers = {
+        "ETag": etag,
+        "Accept-Ranges": "bytes",
+        "Content-Disposition": content_disposition(filename),
+        "Cache-Control": "private, no-cache",
+    }
+    part = _part(request, etag, artifact.size)
+    if part is not None:
+        headers["Content-Range"] = part.content_range(artifact.size)
+    return Download(artifact, part, headers)
+
+
+def _artifact(job: Job, name: str | None) -> Artifact:
+    """The artifact of that name, or the dub."""
+    if job.status != "completed":
+        raise Conflict(f"The job is {job.status}; there is nothing to download.")
+    found = _named(job.artifacts, name) if name is not None else _main(job.artifacts)
+    if found is None:
+        names = ", ".join(artifact.name for artifact in job.artifacts) or "none"
+        raise NotFound(f"The job has no such result; its results are {names}.")
+    return found
+
+
+def _named(artifacts: Sequence[Artifact], name: str) -> Artifact | None:
+    return next((artifact for artifact in artifacts if artifact.name == name), None)
+
+
+def _main(artifacts: Sequence[Artifact]) -> Artifact | None:
+    dubs = (artifact for artifact in artifacts if artifact.name.partition(".")[0] == MAIN_ARTIFACT)
+    return next(dubs, artifacts[0] if artifacts else None)
+
+
+def _part(request: Request[UUID, None, Any], etag: str, size: int) -> ByteRange | None:
+    """The part asked for; None for the whole, also when `If-Range` names another version (RFC 9110, 13.1.5)."""
+    if request.headers.get("if-range", etag).strip() != etag:
+        return None
+    try:
+        return parse_range(request.headers.get("range"), size)
+    except Unsatisfiable as error:
+        raise HTTPException(
+            status_code=416,
+            detail=f"The range lies outside the file of {size} bytes.",
+            headers={"Content-Range": f"bytes */{size}"},
+        ) from error
+
+
+def _unchanged(request: Request[UUID, None, Any], download: Download) -> bool:
+    """Whether the client says it has this version already."""
+    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    return download.headers["ETag"] in known or "*" in known
+
+
+def _not_modified(download: Download) -> Response[None]:
+    kept = {name: download.headers[name] for name in ("ETag", "Cache-Control")}
+    return Response(None, status_code=304, headers=kept)

@@ -1,0 +1,67 @@
+"""Entry point of the api process: `python -m api.main`."""
+
+import socket
+import sys
+
+import uvicorn
+from litestar import Litestar
+
+from api.app import create_app
+from octavia_stream.config import ApiSettings, Settings
+from octavia_stream.logs import configure_logs
+
+GRACE_S = 10
+"""How long answers under way may take once the server is asked to stop."""
+PING_INTERVAL_S = 15.0
+PING_TIMEOUT_S = 15.0
+MAX_WEBSOCKET_MESSAGE_BYTES = 16 * 1024
+"""Clients have nothing to say on our sockets."""
+
+
+class ApiServer(uvicorn.Server):
+    """uvicorn, which on its way out first ends the streams that would never end by themselves.
+
+    Their clients reconnect and resume: WebSockets are closed with 1012, event streams just end.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: Litestar) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.state.services.closing.set()
+        await super().shutdown(sockets)
+
+
+def uvicorn_config(app: Litestar, settings: ApiSettings) -> uvicorn.Config:
+    """How this application is served."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # Who trusts a proxy says so in its deployment; here the address of a client decides nothing.
+        proxy_headers=False,
+        ws_ping_interval=PING_INTERVAL_S,
+        ws_ping_timeout=PING_TIMEOUT_S,
+        ws_max_size=MAX_WEBSOCKET_MESSAGE_BYTES,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+
+
+def main() -> None:
+    """Serve until interrupted or terminated."""
+    settings = Settings()
+    configure_logs(settings)
+    app = create_app(settings)
+    server = ApiServer(uvicorn_config(app, settings.api), app)
+    server.run()
+    if not server.started:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""What handlers work with: one value, made when the application starts."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from api.tickets import Tickets
+from api.tokens import AccessTokens
+from octavia_stream.models.registry import Registry
+from octavia_stream.runtime import Runtime
+
+AnyConnection = ASGIConnection[Any, Any, Any, State]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The runtime, and what this door adds to it."""
+
+    runtime: Runtime
+    registry: Registry
+    tokens: AccessTokens
+    tickets: Tickets
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the server is about to stop: streams without an end of their own end now."""
+
+
+def services_of(connection: AnyConnection) -> Services:
+    """The services of the application that serves this connection."""
+    services: Services = connection.app.state.services
+    return services
+
+
+async def provide_services(state: State) -> Services:
+    """Dependency `services`."""
+    services: Services = state.services
+    return services
+
+
+async def provide_owner_id(request: Request[UUID, None, State]) -> UUID:
+    """Dependency `owner_id`: who asks, as the token says."""
+    return request.user
+
+
+TheServices = NamedDependency[Services]
+"""How a handler asks for `services`."""
+OwnerId = NamedDependency[UUID]
+"""How a handler asks for `owner_id`."""
+JobId = FromPath[UUID]
+"""The `job_id` of a path."""

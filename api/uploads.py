@@ -1,0 +1,221 @@
+"""Files on their way in: streamed to the object store as they come, then looked at in the jail."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from litestar import Request, Router, post
+from litestar.exceptions import HTTPException, InternalServerException
+from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
+from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
+from litestar.params import QueryParameter
+
+from api.auth import PROTECTED
+from api.errors import problems
+from api.multipart import IncomingFile, multipart_file
+from api.services import OwnerId, TheServices
+from octavia_stream.config import ApiSettings
+from octavia_stream.database.uuid7 import uuid7
+from octavia_stream.errors import InvalidRequest, MediaRejected, MediaTooLarge
+from octavia_stream.media.info import MediaInfo
+from octavia_stream.media.probe import probe, require_audio
+from octavia_stream.runtime import Runtime
+from octavia_stream.uploads.upload import Upload, upload_key
+
+FORM_OVERHEAD_BYTES = 1024 * 1024
+"""What a form may weigh beyond its file."""
+MULTIPART = "multipart/form-data"
+RAW = "application/octet-stream"
+UNNAMED = "upload"
+
+FileType = Literal["video", "audio"]
+
+
+class TrackView(msgspec.Struct, frozen=True):
+    """One sound track of a file."""
+
+    codec: str
+    channels: int
+    sample_rate_hz: int
+    language: str | None
+    title: str | None
+    default: bool
+
+
+class UploadView(msgspec.Struct, frozen=True):
+    """A file that can be worked on."""
+
+    id: UUID
+    filename: str
+    content_type: str
+    size: int
+    sha256: str
+    created_at: datetime
+    duration_s: float
+    """As the file claims; 0 when it does not."""
+    has_video: bool
+    audio_tracks: list[TrackView]
+    """In the order in which `audio_track` of a job counts them, from 0."""
+    warnings: list[str]
+    """What is damaged or will be left out."""
+
+
+class UploadOperation(Operation):
+    """The body is read as a stream, so its schema is written here instead of derived."""
+
+    def __post_init__(self) -> None:
+        binary = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
+        form = Schema(type=OpenAPIType.OBJECT, properties={"file": binary}, required=["file"])
+        self.request_body = RequestBody(
+            content={MULTIPART: OpenAPIMediaType(schema=form), RAW: OpenAPIMediaType(schema=binary)}, required=True
+        )
+
+
+@post(
+    "/upload",
+    operation_id="upload",
+    operation_class=UploadOperation,
+    summary="Upload a video or an audio file",
+    responses=problems(401, 413, 415, 422, 507),
+    security=PROTECTED,
+    tags=["uploads"],
+)
+async def upload_file(
+    request: Request[UUID, None, Any],
+    owner_id: OwnerId,
+    services: TheServices,
+    file_type: Annotated[FileType, QueryParameter(description="What the file must hold.")],
+    filename: Annotated[
+        str | None, QueryParameter(max_length=1024, description="What a raw body is called; a form says it itself.")
+    ] = None,
+) -> UploadView:
+    """A form with one file, or the bytes themselves. 422 when nothing can be done with the file, and why."""
+    incoming = await _incoming(request, filename)
+    limit = services.runtime.settings.api.max_upload_bytes
+    return await receive(services.runtime, owner_id, file_type, incoming.filename, _bounded(incoming.chunks, limit))
+
+
+async def receive(
+    runtime: Runtime, owner_id: UUID, file_type: FileType, filename: str | None, chunks: AsyncIterator[bytes]
+) -> UploadView:
+    """Store a file, look at it and record it; whatever goes wrong, no object stays behind."""
+    upload_id = uuid7()
+    key = upload_key(upload_id)
+    try:
+        stored = await runtime.objects.put_stream(key, chunks)
+        info = await inspect(runtime, key, file_type)
+        upload = await runtime.uploads.add(
+            upload_id,
+            owner_id,
+            filename or UNNAMED,
+            content_type_of(info),
+            size=stored.size,
+            sha256=stored.sha256,
+            key=key,
+            media_info=msgspec.to_builtins(info),
+        )
+    except BaseException:
+        # Also when the client left and this task is cancelled.
+        await asyncio.shield(runtime.objects.delete(key))
+        raise
+    return view(upload, info)
+
+
+async def inspect(runtime: Runtime, key: str, file_type: FileType) -> MediaInfo:
+    """What the file holds. Raises MediaRejected when it cannot be dubbed, or not as `file_type`."""
+    async with _as_file(runtime, key) as path:
+        info = await probe(path, runtime.settings.media)
+    require_audio(info)
+    if file_type == "video" and info.video is None:
+        raise MediaRejected("There is no picture in this file; upload it with file_type=audio.")
+    return info
+
+
+@asynccontextmanager
+async def _as_file(runtime: Runtime, key: str) -> AsyncIterator[Path]:
+    """The object as a file on this machine: where the store keeps it, or a copy that is removed again."""
+    local = runtime.objects.local_path(key)
+    if local is not None:
+        yield local
+        return
+    with tempfile.TemporaryDirectory(prefix="octavia-probe-") as directory:
+        copy = Path(directory) / "media"
+        await runtime.objects.download(key, copy)
+        yield copy
+
+
+def content_type_of(info: MediaInfo) -> str:
+    """By what the file is, not by what it is called."""
+    kind = "audio" if info.video is None else "video"
+    container = "quicktime" if (info.brand or "").strip() == "qt" else info.containers[0]
+    subtype = {"mov": "mp4", "matroska": "x-matroska", "mp3": "mpeg", "aac": "aac"}.get(container, container)
+    return f"{kind}/{subtype}"
+
+
+def view(upload: Upload, info: MediaInfo) -> UploadView:
+    """What the owner may see of an upload: not where it lies."""
+    return UploadView(
+        id=upload.id,
+        filename=upload.filename,
+        content_type=upload.content_type,
+        size=upload.size,
+        sha256=upload.sha256,
+        created_at=upload.created_at,
+        duration_s=info.duration_s,
+        has_video=info.video is not None,
+        audio_tracks=[
+            TrackView(track.codec, track.channels, track.rate_hz, track.language, track.title, track.default)
+            for track in info.audio
+        ],
+        warnings=list(info.warnings),
+    )
+
+
+async def _incoming(request: Request[UUID, None, Any], filename: str | None) -> IncomingFile:
+    """The file in the body, unread. Raises InvalidRequest, and 415 for another kind of body."""
+    kind, options = request.content_type
+    if kind == MULTIPART:
+        boundary = options.get("boundary", "")
+        if not boundary:
+            raise InvalidRequest("The form names no boundary in its Content-Type.")
+        return await multipart_file(_body(request), boundary)
+    if kind == RAW or kind.startswith(("video/", "audio/")):
+        return IncomingFile(filename, _body(request))
+    raise HTTPException(status_code=415, detail=f"Send the file as {MULTIPART} or as {RAW}.")
+
+
+async def _body(request: Request[Any, Any, Any]) -> AsyncIterator[bytes]:
+    """The request's body as it comes. Raises InvalidRequest when the client stops in the middle."""
+    try:
+        async for chunk in request.stream():
+            if chunk:
+                yield chunk
+    except InternalServerException as error:
+        raise InvalidRequest("The upload broke off; send it again.") from error
+
+
+async def _bounded(chunks: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
+    """The same chunks. Raises MediaTooLarge past `limit` bytes, InvalidRequest when there are none."""
+    received = 0
+    async for chunk in chunks:
+        received += len(chunk)
+        if received > limit:
+            raise MediaTooLarge(f"The file is larger than {limit} bytes, the most this server accepts.")
+        yield chunk
+    if not received:
+        raise InvalidRequest("The file is empty.")
+
+
+def upload_router(settings: ApiSettings) -> Router:
+    """The route for files, with its own limit on bodies."""
+    return Router(
+        "",
+        route_handlers=[upload_file],
+        request_max_body_size=settings.max_upload_bytes + FORM_OVERHEAD_BYTES,
+    )
