@@ -103,6 +103,7 @@ class JobWorker:
         except (DependencyUnavailable, StorageUnavailable) as error:
             # The job is sound, what it stands on is not: whoever claims it next goes on from its checkpoints.
             job_log.warning("job_given_back", reason=str(error))
+            await asyncio.sleep(self._settings.poll_s)
             await self._release(claim)
         except OctaviaError as error:
             job_log.info("job_failed", code=error.code)

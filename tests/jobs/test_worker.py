@@ -1,0 +1,217 @@
+"""Whatever happens to a job under a worker, it ends once or is handed on, and nothing is left behind."""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from octavia_stream.config import WorkerSettings
+from octavia_stream.dubbing.checkpoints import Checkpoints
+from octavia_stream.dubbing.progress import Emit
+from octavia_stream.errors import NoSpeech, StorageUnavailable
+from octavia_stream.events.event import Cancelled, Completed, Failed, Progress, Started, Warned
+from octavia_stream.jobs.dubbing_job import DubbingJobResult
+from octavia_stream.jobs.job import Artifact, Claim, Job, JobStatus
+from octavia_stream.jobs.worker import INTERNAL_ERROR, JobRunner, JobWorker
+from octavia_stream.runtime import Runtime
+
+pytestmark = pytest.mark.services
+
+MakeJob = Callable[[], Awaitable[Job]]
+RESULT = DubbingJobResult([Artifact("dub.mp4", "k", "video/mp4", 1, "0" * 64)], {"fit": 1})
+
+
+@pytest.fixture(scope="module")
+def quick(runtime: Runtime) -> Runtime:
+    """The same stores, for a worker that looks often."""
+    worker = WorkerSettings(lease_s=3.0, heartbeat_s=0.1, poll_s=0.1, concurrent_jobs=2)
+    return dataclasses.replace(runtime, settings=runtime.settings.model_copy(update={"worker": worker}))
+
+
+@asynccontextmanager
+async def working(runtime: Runtime, runner: JobRunner) -> AsyncIterator[JobWorker]:
+    worker = JobWorker(runtime, runner, "test-worker")
+    running = asyncio.create_task(worker.run())
+    try:
+        yield worker
+    finally:
+        worker.drain()
+        await asyncio.wait_for(running, 20)
+
+
+async def ended(runtime: Runtime, job: Job, *statuses: JobStatus) -> Job:
+    wanted = statuses or ("completed", "failed", "cancelled")
+    async with asyncio.timeout(20):
+        while True:
+            now = await runtime.jobs.get(job.id, job.owner_id)
+            if now.status in wanted:
+                return now
+            await asyncio.sleep(0.05)
+
+
+async def told(runtime: Runtime, job_id: UUID) -> list[type[object]]:
+    return [type(record.event) for record in await runtime.jobs.events_after(job_id, 0)]
+
+
+async def succeed(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> DubbingJobResult:
+    (scratch / "file").write_text("temporary")
+    emit(Warned("test", "a warning"))
+    for percent in range(100):
+        emit(Progress("TRANSCRIBING", float(percent), {}))
+    return RESULT
+
+
+async def test_a_job_is_claimed_done_and_told(quick: Runtime, submitted: MakeJob) -> None:
+    job = await submitted()
+    async with working(quick, succeed):
+        done = await ended(quick, job)
+    assert done.status == "completed"
+    assert [artifact.name for artifact in done.artifacts] == ["dub.mp4"]
+    assert done.report == {"fit": 1}
+    events = await told(quick, job.id)
+    assert events[-1] is Completed
+    assert events.count(Started) == 1
+    assert events.count(Warned) == 1
+    assert 1 <= events.count(Progress) < 5
+
+
+async def test_a_refusal_ends_the_job_with_its_sentence(quick: Runtime, submitted: MakeJob) -> None:
+    async def refuse(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> DubbingJobResult:
+        # Concurrent stages raise groups.
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(30))
+            group.create_task(_raise(NoSpeech("nothing is said")))
+        return RESULT
+
+    job = await submitted()
+    async with working(quick, refuse):
+        done = await ended(quick, job)
+    assert (done.status, done.error_code, done.error_message) == ("failed", "no_speech", "nothing is said")
+    assert (await told(quick, job.id))[-1] is Failed
+
+
+async def _raise(error: Exception) -> None:
+    raise error
+
+
+async def test_a_defect_ends_the_job_without_showing_itself(quick: Runtime, submitted: MakeJob) -> None:
+    async def crash(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> DubbingJobResult:
+        raise RuntimeError("secret detail")
+
+    job = await submitted()
+    async with working(quick, crash):
+        done = await ended(quick, job)
+    assert (done.status, done.error_message) == ("failed", INTERNAL_ERROR)
+
+
+async def test_a_cancelled_job_stops_at_the_next_heartbeat(quick: Runtime, submitted: MakeJob) -> None:
+    stopped = asyncio.Event()
+
+    async def endless(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> DubbingJobResult:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+        return RESULT
+
+    job = await submitted()
+    async with working(quick, endless):
+        await ended(quick, job, "processing")
+        await quick.jobs.request_cancel(job.id, job.owner_id)
+        done = await ended(quick, job)
+    assert done.status == "cancelled"
+    assert stopped.is_set()
+    assert (await told(quick, job.id))[-1] is Cancelled
+
+
+async def test_a_job_whose_lease_was_lost_is_left_alone(
+    quick: Runtime, submitted: MakeJob, expire: Callable[[UUID], Awaitable[object]]
+) -> None:
+    started = asyncio.Event()
+    stopped = asyncio.Event()
+
+    async def endless(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> DubbingJobResult:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+        return RESULT
+
+    slow = WorkerSettings(lease_s=3.0, heartbeat_s=1.0, poll_s=0.1, concurrent_jobs=1)
+    runtime = dataclasses.replace(quick, settings=quick.settings.model_copy(update={"worker": slow}))
+    job = await submitted()
+    async with working(runtime, endless):
+        await asyncio.wait_for(started.wait(), 10)
+        await expire(job.id)
+        taken = await quick.jobs.claim("another", 30)
+        assert taken is not None
+        await asyncio.wait_for(stopped.wait(), 10)
+    now = await quick.jobs.get(job.id, job.owner_id)
+    assert (now.status, now.epoch) == ("processing", taken.epoch)
+
+
+async def test_draining_gives_running_jobs_back_at_once(quick: Runtime, submitted: MakeJob) -> None:
+    started = asyncio.Event()
+
+    async def endless(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> DubbingJobResult:
+        started.set()
+        await asyncio.Event().wait()
+        return RESULT
+
+    job = await submitted()
+    async with working(quick, endless):
+        await asyncio.wait_for(started.wait(), 10)
+    claim = await quick.jobs.claim("another", 30)
+    assert claim is not None
+    assert claim.job.id == job.id
+
+
+async def test_a_storage_that_is_away_hands_the_job_to_the_next_worker(quick: Runtime, submitted: MakeJob) -> None:
+    epochs: list[int] = []
+
+    async def twice(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> DubbingJobResult:
+        epochs.append(claim.epoch)
+        if len(epochs) == 1:
+            raise StorageUnavailable
+        return RESULT
+
+    job = await submitted()
+    async with working(quick, twice):
+        done = await ended(quick, job)
+    assert done.status == "completed"
+    assert epochs == [1, 2]
+
+
+async def test_no_more_jobs_run_at_once_than_set_and_no_scratch_is_left(quick: Runtime, submitted: MakeJob) -> None:
+    running = 0
+    most = 0
+
+    async def count(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> DubbingJobResult:
+        nonlocal running, most
+        (scratch / "big").write_bytes(b"x" * 1000)
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.2)
+        running -= 1
+        return RESULT
+
+    jobs = [await submitted() for _ in range(5)]
+    async with working(quick, count):
+        for job in jobs:
+            assert (await ended(quick, job)).status == "completed"
+    assert most == 2
+    assert list((quick.settings.home / "scratch").iterdir()) == []
+
+
+async def test_scratch_of_a_killed_worker_is_removed_by_the_next(quick: Runtime, submitted: MakeJob) -> None:
+    abandoned = quick.settings.home / "scratch" / "worker-dead"
+    (abandoned / "job").mkdir(parents=True)
+    job = await submitted()
+    async with working(quick, succeed):
+        await ended(quick, job)
+        assert not abandoned.exists()
