@@ -184,7 +184,8 @@ async def test_a_storage_that_is_away_hands_the_job_to_the_next_worker(quick: Ru
     async with working(quick, twice):
         done = await ended(quick, job)
     assert done.status == "completed"
-    assert epochs == [1, 2]
+    assert len(epochs) == 2
+    assert epochs[0] < epochs[1]
 
 
 async def test_no_more_jobs_run_at_once_than_set_and_no_scratch_is_left(quick: Runtime, submitted: MakeJob) -> None:
