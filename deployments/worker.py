@@ -11,6 +11,7 @@ from octavia_stream.config import Settings
 from octavia_stream.errors import DependencyUnavailable, EngineUnavailable
 from octavia_stream.jobs.dubbing_job import DubbingJob
 from octavia_stream.jobs.worker import JobWorker
+from octavia_stream.launcher.home import drain_request
 from octavia_stream.logs import configure_logs
 from octavia_stream.models.registry import Registry
 from octavia_stream.runtime import open_runtime
@@ -19,6 +20,7 @@ log = structlog.get_logger(__name__)
 
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 5.0
+DRAIN_POLL_S = 0.5
 DRAIN_DEADLINE_S = 20.0
 
 
@@ -31,6 +33,7 @@ class Host:
         self._engines = handles.engines(asr, mt, tts, settings.serve)
         self._worker: JobWorker | None = None
         self._task: asyncio.Task[None] | None = None
+        self._requests: asyncio.Task[None] | None = None
         self._draining = False
 
     async def check_health(self) -> None:
@@ -40,6 +43,7 @@ class Host:
         """
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="job worker")
+            self._requests = asyncio.create_task(self._obey_drain_requests(), name="drain requests")
         if self._task.done() and not self._draining:
             raise EngineUnavailable("The job worker ended.") from self._task.exception()
 
@@ -74,6 +78,13 @@ class Host:
                 pause = min(pause * 2, LONGEST_PAUSE_S)
             else:
                 return
+
+    async def _obey_drain_requests(self) -> None:
+        request = drain_request(self._settings.home)
+        while not request.exists():  # noqa: ASYNC110  (the other side is another process)
+            await asyncio.sleep(DRAIN_POLL_S)
+        await self.drain()
+        request.unlink(missing_ok=True)
 
     async def _serve(self) -> None:
         async with open_runtime(self._settings) as runtime:

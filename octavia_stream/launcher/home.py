@@ -47,11 +47,30 @@ class HomeLock:
         os.write(descriptor, f"{os.getpid()}\n".encode())
         self._descriptor = descriptor
 
+    @property
+    def held(self) -> bool:
+        """Whether this object holds it."""
+        return self._descriptor is not None
+
     def give_back(self) -> None:
         """May be called twice. The file stays: removing it would let two holders lock different files."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def held_by_somebody(self) -> bool:
+        """Whether a stack runs on this home, in whatever process."""
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
 
 
 def announce(home: Path, api_url: str) -> None:
@@ -72,13 +91,13 @@ def find_stack(home: Path) -> RunningStack | None:
         stack = msgspec.json.decode((home / "serve.json").read_bytes(), type=RunningStack)
     except (FileNotFoundError, msgspec.DecodeError):
         return None
-    lock = HomeLock(home)
-    try:
-        lock.take()
-    except Conflict:
-        return stack
-    lock.give_back()
-    return None
+    return stack if HomeLock(home).held_by_somebody() else None
+
+
+def drain_request(home: Path) -> Path:
+    """A file that the launcher makes when it wants the JobWorker to give its jobs back; the worker removes it when
+    it has. It works on one machine; on a cluster Serve itself tells its replicas."""
+    return home / "drain"
 
 
 def ray_token(home: Path) -> Path:
