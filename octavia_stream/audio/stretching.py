@@ -21,11 +21,11 @@ def stretch(chunk: AudioChunk, ratio: float) -> AudioChunk:
         return chunk
     if chunk.duration_s < _SHORTEST_S:
         return AudioChunk(_interpolated(chunk.samples, length), chunk.rate_hz, chunk.offset)
-    channels = chunk.samples[np.newaxis] if chunk.samples.ndim == 1 else chunk.samples.T
+    channels: Samples = chunk.samples[np.newaxis] if chunk.samples.ndim == 1 else chunk.samples.T
     processor = Signalsmith.Stretch()
     processor.preset(channels.shape[0], float(chunk.rate_hz))
     processor.setTimeFactor(chunk.length / length)
-    stretched = processor.process(np.ascontiguousarray(channels, dtype=np.float32))
+    stretched: Samples = processor.process(np.ascontiguousarray(channels, dtype=np.float32))
     fitted = _fitted(stretched, length)
     samples = fitted[0] if chunk.samples.ndim == 1 else np.ascontiguousarray(fitted.T)
     return AudioChunk(samples, chunk.rate_hz, chunk.offset)

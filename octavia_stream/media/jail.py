@@ -150,7 +150,7 @@ class Jail:
     ) -> None:
         await self.kill()
 
-    async def write(self, data: bytes | memoryview) -> None:
+    async def write(self, data: bytes) -> None:
         """Send samples; waits while the child is busy. Raises what ended the child, if it ended."""
         stdin = self._child.stdin
         assert stdin is not None  # noqa: S101  a pipe was asked for
@@ -206,7 +206,8 @@ class Jail:
             return
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                process.kill()
+                # Popen.kill() polls first, and would take the exit status away from asyncio.
+                os.kill(process.pid, signal.SIGKILL)
         if process.stdin is not None:
             process.stdin.close()
         if process.stdout is not None:

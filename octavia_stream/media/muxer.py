@@ -9,8 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-import numpy as np
-
 from octavia_stream.audio.chunk import Samples
 from octavia_stream.config import MediaSettings
 from octavia_stream.errors import MediaRejected, StorageFull
@@ -147,8 +145,7 @@ class Muxer:
         if samples.size != samples.shape[0] * self._plan.channels:
             raise ValueError("samples do not have the plan's channels")
         for start in range(0, samples.shape[0], _WRITE_SAMPLES):
-            block = np.ascontiguousarray(samples[start : start + _WRITE_SAMPLES], dtype="<f4")
-            await self._child.write(memoryview(block).cast("B"))
+            await self._child.write(samples[start : start + _WRITE_SAMPLES].astype("<f4", copy=False).tobytes())
 
     async def close(self) -> MuxResult:
         """No more samples: finish the file and put it in its place. Raises as `write` does."""

@@ -95,9 +95,9 @@ class SoundTrack:
             self.errors += 1
 
     def _position(self, frame: "av.AudioFrame") -> int | None:
-        if frame.pts is None:
+        if frame.time is None:
             return None
-        return round((float(frame.pts * frame.time_base) - self._task.start_s) * self._task.track_rate_hz)
+        return round((frame.time - self._task.start_s) * self._task.track_rate_hz)
 
 
 class Converter:

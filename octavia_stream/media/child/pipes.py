@@ -20,7 +20,7 @@ class Reports:
 
     def samples(self, block: NDArray[np.float32]) -> None:
         """Send interleaved samples; waits while the parent is busy."""
-        data = memoryview(np.ascontiguousarray(block, dtype="<f4")).cast("B")
+        data = memoryview(np.ascontiguousarray(block, dtype="<f4").tobytes())
         for start in range(0, len(data), wire.BLOCK_BYTES):
             self._frame(wire.FrameKind.SAMPLES, data[start : start + wire.BLOCK_BYTES])
 

@@ -1,5 +1,7 @@
 """Child's side of `media/probe.py`."""
 
+import importlib
+import pkgutil
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -22,11 +24,16 @@ _SCAN_PACKETS = 5000
 """How far to look for the first sound of every track: minutes of an ordinary film."""
 _SCAN_BYTES = 64 * 1024**2
 _BRANDED_HEADER_BYTES = 64
+_PROGRAMS = {"av.__main__", "av.datasets"}
+"""Parts of PyAV that are not for use as a library."""
 _ATTACHED = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
 
 
 def warm_up() -> None:
     """Touch what Python loads lazily, before files of its own are out of reach."""
+    for module in pkgutil.walk_packages(av.__path__, "av."):
+        if module.name not in _PROGRAMS:
+            importlib.import_module(module.name)
     frame = av.AudioFrame.from_ndarray(np.zeros((1, 16), np.float32), format="fltp", layout="mono")
     frame.sample_rate = 8000
     av.AudioResampler(format="flt", layout="stereo", rate=8000, options={"rematrix_maxval": "1"}).resample(frame)
@@ -113,7 +120,7 @@ def _audio_tracks(container: "InputContainer") -> tuple[tuple[AudioTrack, ...], 
             continue
         track = _audio_track(stream)
         if frame is not None:
-            start_s = track.start_s if frame.pts is None else float(frame.pts * frame.time_base)
+            start_s = track.start_s if frame.time is None else frame.time
             layout = frame.layout
             track = replace(
                 track, rate_hz=frame.sample_rate, channels=layout.nb_channels, layout=layout.name, start_s=start_s

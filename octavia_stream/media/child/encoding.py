@@ -1,0 +1,130 @@
+"""Samples → packets of a new sound track, whose decoded length is exactly what went in."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import av
+import numpy as np
+from av.packet import PacketSideData, packet_sidedata_type_from_literal
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from av.container import OutputContainer
+
+AAC_FRAME = 1024
+AAC_PRIMING = 1024
+"""Samples that FFmpeg's AAC encoder puts before the first."""
+_OPUS_HZ = 48_000
+_AAC_HZ = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350)
+_MP3_HZ = (48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000)
+_LAYOUTS = {1: "mono", 2: "stereo"}
+_BITS_S_PER_CHANNEL = {"aac": 96_000, "libopus": 64_000, "libmp3lame": 96_000}
+MP4_FAMILY = {"mp4", "mov", "m4a"}
+
+
+@dataclass(frozen=True, slots=True)
+class SoundCodec:
+    """An encoder and the rate it is run at."""
+
+    encoder: str
+    rate_hz: int
+
+    @property
+    def name(self) -> str:
+        return self.encoder.removeprefix("lib").replace("mp3lame", "mp3")
+
+
+def codec_for(container: str, rate_hz: int) -> SoundCodec:
+    """What a container's sound is written in; the rate is kept where the codec knows it."""
+    if container in MP4_FAMILY or (container == "mkv" and rate_hz != _OPUS_HZ):
+        return SoundCodec("aac", rate_hz if rate_hz in _AAC_HZ else _OPUS_HZ)
+    if container in {"mkv", "webm", "ogg"}:
+        return SoundCodec("libopus", _OPUS_HZ)
+    if container == "mp3":
+        return SoundCodec("libmp3lame", rate_hz if rate_hz in _MP3_HZ else _OPUS_HZ)
+    return SoundCodec({"flac": "flac", "wav": "pcm_s16le"}[container], rate_hz)
+
+
+class SoundEncoder:
+    """One sound track being written to `output`.
+
+    Matroska, Ogg and MP3 say how many samples of the last packet to drop. MP4 says it too, in its edit list, but
+    FFmpeg does not read it there; so when the length is known the silence that fills the last AAC frame goes to
+    the front, behind the encoder's priming, where every reader drops it.
+    """
+
+    def __init__(
+        self, output: "OutputContainer", codec: SoundCodec, channels: int, start_s: float, length: int | None = None
+    ) -> None:
+        """start_s: presentation time of the first sample. length: samples that will come, if known."""
+        self.rate_hz = codec.rate_hz
+        self._layout = _LAYOUTS[channels]
+        self._time_base = Fraction(1, codec.rate_hz)
+        self._mp4 = output.format.name in {"mp4", "mov", "ipod"}
+        self.start = max(0, round(start_s * codec.rate_hz))
+        self.front_padding = -length % AAC_FRAME if self._mp4 and codec.encoder == "aac" and length is not None else 0
+        stream = output.add_stream(codec.encoder, rate=codec.rate_hz)
+        if not isinstance(stream, av.AudioStream):
+            raise TypeError(f"{codec.encoder} does not encode sound")
+        self.stream = stream
+        context = stream.codec_context
+        context.layout = self._layout
+        context.time_base = self._time_base
+        if codec.encoder in _BITS_S_PER_CHANNEL:
+            context.bit_rate = _BITS_S_PER_CHANNEL[codec.encoder] * channels
+        self.stream.time_base = self._time_base
+        self._output = output
+        self._encoder = codec.encoder
+        self._next_pts = self._first_pts()
+        self.length = 0
+        """Samples taken so far."""
+
+    def _first_pts(self) -> int:
+        """Where the encoder's input begins: at the start, less what is put before it."""
+        begin = self.start - self.front_padding
+        if self._mp4 and self._encoder == "aac" and self.start > 0:
+            # Not before zero, so that an empty edit is written, which `edit_list` then corrects.
+            return max(begin, AAC_PRIMING + 1)
+        return begin
+
+    @property
+    def time_s(self) -> float:
+        """Up to where there is sound, on the file's timeline."""
+        return (self.start + self.length) / self.rate_hz
+
+    def encode(self, samples: NDArray[np.float32]) -> None:
+        """Append, shape (n, channels)."""
+        if not self.length and self.front_padding:
+            self._push(np.zeros((self.front_padding, samples.shape[1]), np.float32))
+        self.length += len(samples)
+        self._push(np.clip(samples, -1.0, 1.0))
+
+    def finish(self) -> None:
+        """Write what the encoder still holds."""
+        if not self.length:
+            return
+        for packet in self.stream.encode(None):
+            self._drop_padding(packet)
+            self._output.mux(packet)
+
+    def _push(self, samples: NDArray[np.float32]) -> None:
+        if not len(samples):
+            return
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout=self._layout)
+        frame.sample_rate = self.rate_hz
+        frame.time_base = self._time_base
+        frame.pts = self._next_pts
+        self._next_pts += len(samples)
+        self._output.mux(self.stream.encode(frame))
+
+    def _drop_padding(self, packet: "av.Packet[av.AudioStream]") -> None:
+        """Say how much of a short last AAC frame is padding, which Matroska stores (libopus says it itself)."""
+        if self._encoder != "aac" or self._mp4 or packet.duration is None or packet.duration >= AAC_FRAME:
+            return
+        # AV_PKT_DATA_SKIP_SAMPLES: samples to drop from the start, from the end (32 bit little-endian), two reasons.
+        data = (0).to_bytes(4, "little") + (AAC_FRAME - packet.duration).to_bytes(4, "little") + b"\0\0"
+        # PyAV's stubs leave out the constructor.
+        skip = PacketSideData(packet_sidedata_type_from_literal("skip_samples"), len(data))  # type: ignore[call-arg]
+        skip.update(data)
+        packet.set_sidedata(skip)
