@@ -59,9 +59,10 @@ class ObjectStore:
     def from_url(cls, url: str, options: Mapping[str, str] | None = None) -> "ObjectStore":
         """`file:///directory`, `s3://bucket/prefix` (also `gs://`, `az://`) or `memory:`.
 
-        options: what obstore calls config, such as `endpoint`; credentials usually come from the
-        environment under the provider's own names. Raises InvalidRequest for a URL that names no store.
+        options: what obstore calls config, such as `endpoint`, and `allow_http`; credentials usually come from
+        the environment under the provider's own names. Raises InvalidRequest for a URL that names no store.
         """
+        config = dict(options or {})
         parts = urlsplit(url)
         if parts.scheme == "memory":
             return cls(store.MemoryStore())
@@ -69,11 +70,12 @@ class ObjectStore:
             directory = Path(unquote(parts.path)).absolute()
             directory.mkdir(parents=True, exist_ok=True)
             return cls(store.LocalStore(directory, mkdir=True), directory)
+        allow_http = config.pop("allow_http", "false") == "true"
         try:
             backend = store.from_url(
                 url,
-                config=cast(Any, dict(options or {})),
-                client_options={"connect_timeout": "5s", "timeout": "60s"},
+                config=cast(Any, config),
+                client_options={"connect_timeout": "5s", "timeout": "60s", "allow_http": allow_http},
                 retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=30)},
             )
         except (exceptions.BaseError, ValueError) as error:
