@@ -66,8 +66,8 @@ def beam_search(
 ) -> list[list[Output]]:
     """The best outputs of each sentence, best first, at most `beams` of them.
 
-    A sentence ends when as many outputs as beams are finished, or at its limit (Wu et al. 2016, without the
-    coverage penalty; the score divided by the length).
+    A sentence ends at its limit, or when as many outputs as beams are finished and none that is still open is likelier
+    than the worst of them.
     """
     finished: list[list[Output]] = [[] for _ in limits]
     active = np.arange(len(limits))
@@ -84,8 +84,9 @@ def beam_search(
         for row, sentence in enumerate(active.tolist()):
             sources = looks_at[row * beams : (row + 1) * beams]
             choice = _expand(expanded[row], pasts[row], sources, memory, special, step == limits[sentence])
-            finished[sentence].extend(choice.finished)
-            if len(finished[sentence]) < beams and step < limits[sentence]:
+            found = sorted(finished[sentence] + choice.finished, key=lambda output: -output.score)[:beams]
+            finished[sentence] = found
+            if step < limits[sentence] and (len(found) < beams or choice.totals[0] / step > found[-1].score):
                 open_rows.append(row)
                 totals[row], pasts[row] = choice.totals, choice.pasts
                 origins.append(row * beams + choice.origins)
@@ -97,7 +98,7 @@ def beam_search(
             rows = np.array(open_rows)
             active, totals, memory = active[rows], totals[rows], memory.select(rows)
             pasts = [pasts[row] for row in open_rows]
-    return [sorted(outputs, key=lambda output: -output.score)[:beams] for outputs in finished]
+    return finished
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,14 +129,16 @@ def _expand(
     best = best[np.argsort(-flat[best], kind="stable")]
     finished: list[Output] = []
     kept: list[tuple[float, int, int]] = []
-    for index in best.tolist():
+    for rank, index in enumerate(best.tolist()):
         total, beam, column = float(flat[index]), index // columns, index % columns
         piece = column if memory.candidates is None else int(memory.candidates[column])
         past = pasts[beam]
         if not np.isfinite(total):
             continue
         if piece == special.end:
-            finished.append(Output(past, total / (len(past) + 1)))
+            # An end that is less likely than every open beam is no output, or stubs would crowd out sentences.
+            if rank < beams or last:
+                finished.append(Output(past, total / (len(past) + 1)))
         elif last:
             finished.append(Output((*past, (piece, int(sources[beam]))), total / (len(past) + 1)))
         elif len(kept) < beams:

@@ -4,6 +4,7 @@ The encoder runs in CTranslate2, the SSRU decoder, which CTranslate2 does not ha
 Mozilla publishes it: `model.*.bin`, `vocab.*.spm` or `srcvocab.*.spm` and `trgvocab.*.spm`, and maybe `lex.*.bin`.
 """
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from octavia_stream.errors import ModelCorrupt
 from octavia_stream.models.cache import ModelCache, file_sha256
 from octavia_stream.mt.beam_search import Output, SpecialPieces, beam_search, greedy_search
 from octavia_stream.mt.bergamot_encoder import CONVERTER_VERSION, BergamotEncoder, convert_encoder
-from octavia_stream.mt.clauses import distinct, translate_in_clauses
+from octavia_stream.mt.clauses import distinct, has_words, translate_in_clauses
 from octavia_stream.mt.marian_architecture import MarianArchitecture, marian_architecture
 from octavia_stream.mt.marian_weights import read_marian_weights
 from octavia_stream.mt.pieces import Pieces
@@ -31,6 +32,8 @@ _SPARE_PIECES = 4
 _MIN_BEAMS = 4
 _SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 """SentencePiece's sign for a space, at the front of a piece."""
+_PUNCTUATION = ("Pi", "Pf", "Ps", "Pe", "Pd")
+"""Unicode's quotes, brackets and dashes: what the student makes of an unknown one is as good."""
 
 
 class BergamotEngine:
@@ -110,19 +113,23 @@ class BergamotEngine:
             return {}
         names = self._source.split(clause)
         spaces = [""] + [_SPACE if name == _SPACE else "" for name in names]
-        return {i: spaces[i] + names[i] for i, piece in enumerate(pieces) if piece == self._source.unknown}
+        return {
+            i: spaces[i] + names[i]
+            for i, piece in enumerate(pieces)
+            if piece == self._source.unknown and unicodedata.category(names[i][0]) not in _PUNCTUATION
+        }
 
     def _text(self, output: Output, unknown: Mapping[int, str]) -> str:
-        """Spell the output. A piece made from something unknown is only a guess at it: the original is put instead."""
+        """Spell the output. A sign made from something unknown is only a guess at it: the original is put instead."""
         names: list[str] = []
         copied: int | None = None
         for piece, source in output.pieces:
-            if source not in unknown:
-                names.append(self._target.name(piece))
+            name = self._target.name(piece)
+            if source not in unknown or has_words(name):
+                names.append(name)
                 copied = None
             elif source != copied:
-                space = _SPACE if self._target.name(piece).startswith(_SPACE) else ""
-                names.append(space + unknown[source])
+                names.append((_SPACE if name.startswith(_SPACE) else "") + unknown[source])
                 copied = source
         return " ".join(self._target.join(names).replace(_SPACE, " ").split())
 

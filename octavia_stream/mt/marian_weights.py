@@ -102,7 +102,7 @@ def read_marian_weights(path: Path) -> MarianWeights:
 def _index(data: bytes) -> dict[str, _Tensor]:
     version, count = struct.unpack_from("<QQ", data)
     if version != _VERSION or count * 32 > len(data):
-        raise ModelCorrupt("The translation model's weights are not in Marian's binary format.")
+        raise ModelCorrupt("The translation model's weights are damaged or not Marian's; install the model again.")
     headers = [struct.unpack_from("<QQQQ", data, 16 + 32 * i) for i in range(count)]
     offset = 16 + 32 * count
     names = []

@@ -1,5 +1,7 @@
 """Words become sentences, whole and always the same ones."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -170,7 +172,7 @@ def test_every_word_is_in_one_sentence_and_in_order(words: list[Word], language:
     sentences = assemble(words, language)
     assert " ".join(sentence.text for sentence in sentences).split() == [word.text for word in words]
     assert [sentence.index for sentence in sentences] == list(range(len(sentences)))
-    for sentence, following in zip(sentences, sentences[1:], strict=False):
+    for sentence, following in pairwise(sentences):
         assert sentence.start < sentence.end <= following.start
     starts, ends = {word.start for word in words}, {word.end for word in words}
     assert all(sentence.start in starts and sentence.end in ends for sentence in sentences)
@@ -181,7 +183,7 @@ def test_every_word_is_in_one_sentence_and_in_order(words: list[Word], language:
 def test_no_sentence_is_too_long_and_none_is_too_short_without_need(words: list[Word]) -> None:
     sentences = assemble(words)
     assert all(sentence.end - sentence.start <= LONGEST or " " not in sentence.text for sentence in sentences)
-    for sentence, following in zip(sentences, sentences[1:], strict=False):
+    for sentence, following in pairwise(sentences):
         if min(sentence.end - sentence.start, following.end - following.start) < SHORTEST:
             apart = following.start - sentence.end >= LONG_PAUSE
             assert apart or following.end - sentence.start > LONGEST
