@@ -72,7 +72,7 @@ def test_speech_without_a_pause_is_cut_where_it_is_least_likely() -> None:
 
     first, second = plan(breath)
 
-    assert seconds(first)[1] == pytest.approx(23.0, abs=0.1)
+    assert 23.0 < first.end / ASR_RATE_HZ < 23.1
     assert second.start == first.end, "nothing is lost at a forced cut"
 
 

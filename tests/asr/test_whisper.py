@@ -1,0 +1,224 @@
+"""Whisper on real speech."""
+
+import csv
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import jiwer
+import numpy as np
+import pytest
+
+from octavia_stream.asr.transcriber import TranscribeRequest
+from octavia_stream.asr.transcript import Transcript, Word
+from octavia_stream.asr.whisper import UNKNOWN, WhisperEngine
+from octavia_stream.audio.chunk import ASR_RATE_HZ, AudioChunk
+from octavia_stream.errors import InvalidRequest, ModelCorrupt, UnsupportedLanguage
+from octavia_stream.languages import Language
+
+pytestmark = pytest.mark.model
+
+Recording = Callable[[str], AudioChunk]
+DATA = Path(__file__).parents[1] / "data"
+ENGLISH, PORTUGUESE, FRENCH = Language("en"), Language("pt"), Language("fr")
+
+
+def spelled(text: str) -> str:
+    return " ".join(re.sub(r"[^\w' ]", " ", text.casefold().replace("-", " ")).split())
+
+
+def error_rate(reference: str, transcript: Transcript) -> float:
+    return float(jiwer.wer(spelled(reference), spelled(transcript.text)))
+
+
+def in_order(words: tuple[Word, ...], audio: AudioChunk) -> bool:
+    return (
+        all(audio.offset <= word.start < word.end <= audio.end for word in words)
+        and all(before.end <= after.start for before, after in pairwise(words))
+        and all(word.text == word.text.strip() != "" and 0 <= word.probability <= 1 for word in words)
+    )
+
+
+@pytest.mark.parametrize("model", ["tiny", "base"])
+def test_a_short_speech_is_transcribed_without_error(
+    model: str, recording: Recording, request: pytest.FixtureRequest
+) -> None:
+    engine: WhisperEngine = request.getfixturevalue(model)
+    audio = recording("speech/en/jfk.flac")
+
+    transcript = engine.transcribe(audio, ENGLISH)
+
+    assert error_rate((DATA / "speech/en/jfk.txt").read_text(), transcript) == 0
+    assert (transcript.language, transcript.language_probability) == (ENGLISH, 1.0)
+    assert in_order(transcript.words, audio)
+
+
+@pytest.mark.parametrize("model", ["tiny", "base"])
+def test_words_are_where_they_are_spoken(model: str, recording: Recording, request: pytest.FixtureRequest) -> None:
+    """The file is made of clips whose bounds are known: their first and last words must be there."""
+    engine: WhisperEngine = request.getfixturevalue(model)
+    whole = recording("speech/en/lj_printing_4min.flac")
+    with (DATA / "speech/en/lj_printing_4min.segments.tsv").open() as file:
+        clips = list(csv.DictReader(file, delimiter="\t"))[:4]
+    audio = whole.cut(0, round((float(clips[-1]["end"]) + 0.2) * ASR_RATE_HZ))
+
+    transcript = engine.transcribe(audio, ENGLISH)
+
+    assert error_rate(" ".join(clip["text"] for clip in clips), transcript) < 0.1
+    assert in_order(transcript.words, audio)
+    for clip in clips:
+        start, end = float(clip["start"]), float(clip["end"])
+        inside = [word for word in transcript.words if start < (word.start + word.end) / 2 / ASR_RATE_HZ < end]
+        assert spelled(inside[0].text) == spelled(clip["text"]).split()[0]
+        assert inside[0].start / ASR_RATE_HZ == pytest.approx(start, abs=0.2)
+        assert inside[-1].end / ASR_RATE_HZ == pytest.approx(end, abs=0.2)
+
+
+def test_the_first_word_does_not_swallow_the_silence_before_it(tiny: WhisperEngine, recording: Recording) -> None:
+    speech = recording("speech/en/jfk.flac")
+    silence = np.zeros(4 * ASR_RATE_HZ, np.float32)
+    audio = replace(speech, samples=np.concatenate((silence, speech.samples)))
+
+    first = tiny.transcribe(audio, ENGLISH).words[0]
+
+    assert first.start > 4 * ASR_RATE_HZ
+
+
+def test_positions_are_on_the_timeline_of_the_chunk(tiny: WhisperEngine, recording: Recording) -> None:
+    audio = recording("speech/en/jfk.flac")
+    here = tiny.transcribe(audio, ENGLISH).words
+    later = tiny.transcribe(replace(audio, offset=1_234_567), ENGLISH).words
+
+    assert [(word.text, word.start + 1_234_567, word.end + 1_234_567) for word in here] == [
+        (word.text, word.start, word.end) for word in later
+    ]
+
+
+def test_chunks_of_different_jobs_in_one_batch_give_what_each_gives_alone(
+    base: WhisperEngine, recording: Recording
+) -> None:
+    requests = [
+        TranscribeRequest(replace(recording("speech/en/jfk.flac"), offset=777), ENGLISH),
+        TranscribeRequest(recording("speech/pt/leopard_pt.wav"), None),
+        TranscribeRequest(recording("nonspeech/leopard_noise.wav"), ENGLISH),
+        TranscribeRequest(recording("speech/en/fleurs-en-003.ogg"), ENGLISH),
+        TranscribeRequest(recording("speech/fr/udhr_fr_article1.wav"), FRENCH, "translate"),
+        TranscribeRequest(recording("speech/en/fleurs-en-000.ogg").cut(0, 77_777), ENGLISH),
+    ]
+
+    together = base.transcribe_batch(requests)
+
+    assert [transcript.language for transcript in together] == ["en", "pt", "en", "en", "en", "en"]
+    for request, transcript in zip(requests, together, strict=True):
+        alone = base.transcribe(request.audio, request.language, request.task)
+        assert in_order(transcript.words, request.audio)
+        assert transcript.text == alone.text
+        starts = [word.start for word in transcript.words]
+        assert starts == pytest.approx([word.start for word in alone.words], abs=ASR_RATE_HZ // 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "language", "limit"),
+    [
+        ("speech/pt/leopard_pt.wav", "pt", 0.15),
+        ("speech/pt/fleurs-pt-000.ogg", "pt", 0.25),
+        ("speech/pt/fleurs-pt-004.ogg", "pt", 0.25),
+        ("speech/es/fleurs-es-002.ogg", "es", 0.15),
+        ("speech/de/fleurs-de-003.ogg", "de", 0.25),
+    ],
+)
+def test_the_language_is_detected_and_understood(
+    base: WhisperEngine, recording: Recording, name: str, language: str, limit: float
+) -> None:
+    transcript = base.transcribe(recording(name), None)
+
+    assert transcript.language == language
+    assert transcript.language_probability > 0.8
+    assert error_rate((DATA / name).with_suffix(".txt").read_text(), transcript) < limit
+
+
+@pytest.mark.parametrize("name", ["fleurs-en-002", "fleurs-en-003"])
+def test_speech_that_peaks_below_45_dbfs_is_understood(base: WhisperEngine, recording: Recording, name: str) -> None:
+    audio = recording(f"speech/en/{name}.ogg")
+    assert np.abs(audio.samples).max() < 10 ** (-45 / 20)
+
+    transcript = base.transcribe(audio, ENGLISH)
+
+    assert error_rate((DATA / f"speech/en/{name}.txt").read_text(), transcript) < 0.25
+
+
+@pytest.mark.parametrize(
+    ("name", "language", "expected"),
+    [
+        ("speech/fr/udhr_fr_article1.wav", "fr", {"human", "beings", "dignity", "rights", "reason", "conscience"}),
+        ("speech/pt/fleurs-pt-000.ogg", "pt", {"family", "incident", "actions"}),
+        ("speech/es/fleurs-es-002.ogg", "es", {"people", "access", "square"}),
+    ],
+)
+def test_speech_is_translated_into_english(
+    base: WhisperEngine, recording: Recording, name: str, language: str, expected: set[str]
+) -> None:
+    audio = recording(name)
+
+    transcript = base.transcribe(audio, Language(language), "translate")
+
+    assert transcript.language == ENGLISH
+    assert expected <= set(spelled(transcript.text).split())
+    assert in_order(transcript.words, audio)
+
+
+def test_noise_and_silence_have_no_words_and_no_language(base: WhisperEngine, recording: Recording) -> None:
+    silence = AudioChunk(np.zeros(10 * ASR_RATE_HZ, np.float32), ASR_RATE_HZ)
+    empty = AudioChunk(np.zeros(0, np.float32), ASR_RATE_HZ)
+    for audio in (recording("nonspeech/leopard_noise.wav"), silence, empty):
+        assert base.transcribe(audio, None) == Transcript((), UNKNOWN, 0.0)
+        assert base.transcribe(audio, PORTUGUESE) == Transcript((), PORTUGUESE, 0.0)
+
+
+def test_an_english_model_refuses_other_languages(tiny: WhisperEngine, recording: Recording) -> None:
+    audio = recording("speech/pt/leopard_pt.wav")
+    assert tiny.languages == (ENGLISH,)
+    with pytest.raises(UnsupportedLanguage, match="does not understand Portuguese"):
+        tiny.transcribe(audio, PORTUGUESE)
+    assert tiny.transcribe(recording("speech/en/jfk.flac"), None).language == ENGLISH
+
+
+def test_a_language_that_whisper_does_not_know_is_refused(base: WhisperEngine, recording: Recording) -> None:
+    with pytest.raises(UnsupportedLanguage, match="Zulu"):
+        base.transcribe(recording("speech/pt/leopard_pt.wav"), Language("zu"))
+
+
+@pytest.mark.parametrize(
+    "audio",
+    [
+        AudioChunk(np.zeros(31 * ASR_RATE_HZ, np.float32), ASR_RATE_HZ),
+        AudioChunk(np.zeros(48_000, np.float32), 48_000),
+        AudioChunk(np.zeros((16_000, 2), np.float32), ASR_RATE_HZ),
+    ],
+    ids=["31 s", "48 kHz", "stereo"],
+)
+def test_sound_of_another_form_is_refused(tiny: WhisperEngine, audio: AudioChunk) -> None:
+    with pytest.raises(InvalidRequest):
+        tiny.transcribe(audio, ENGLISH)
+
+
+def test_a_full_window_of_thirty_seconds_is_accepted(tiny: WhisperEngine, recording: Recording) -> None:
+    audio = recording("speech/en/lj_printing_4min.flac").cut(0, 30 * ASR_RATE_HZ)
+    transcript = tiny.transcribe(audio, ENGLISH)
+    assert len(transcript.words) > 50
+    assert in_order(transcript.words, audio)
+
+
+def test_read_only_arrays_are_accepted(tiny: WhisperEngine, recording: Recording) -> None:
+    """Ray gives arrays back that cannot be written."""
+    audio = recording("speech/en/fleurs-en-003.ogg")
+    audio.samples.setflags(write=False)
+    assert tiny.transcribe(audio, ENGLISH).words
+
+
+def test_a_directory_without_a_model_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ModelCorrupt, match="octavia models verify") as caught:
+        WhisperEngine(tmp_path)
+    assert str(tmp_path) not in str(caught.value)
