@@ -10,8 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-import psutil
-
+from octavia_stream.launcher.keeper import sweep
 from octavia_stream.services import leash as leash_script
 
 KILL_DEADLINE_S = 5.0
@@ -27,11 +26,22 @@ class Child:
         self._process = process
 
     @classmethod
-    async def start(cls, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> "Child":
-        """Run a Python module or program; its output goes to `log`, whose former content moves to `log`.1."""
+    async def start(
+        cls,
+        name: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        death_signal: signal.Signals = signal.SIGKILL,
+    ) -> "Child":
+        """Run a program, named by its absolute path.
+
+        log: where its output goes; the former content moves to `log`.1. death_signal: what the kernel sends it
+        when this process dies.
+        """
         with _fresh(log) as output:
             process = await asyncio.create_subprocess_exec(
-                *leash(signal.SIGKILL),
+                *leash(os.getpid(), death_signal),
                 *arguments,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -58,22 +68,16 @@ class Child:
     async def stop(self, grace_s: float) -> None:
         """Ask it to end; after `grace_s`, and for whatever it leaves behind, insist. May be called twice.
 
-        grace_s: 0 kills at once, which is all that Ray needs: nothing in it is worth saving.
+        grace_s: 0 kills at once.
         """
-        family = self._family()
         if self.exit_code is None and grace_s > 0:
             with suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGTERM)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._process.wait(), grace_s)
-        if self.exit_code is None:
-            with suppress(ProcessLookupError):
-                self._process.kill()
-        for process in family:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+        # The session is its own, and keeps its number for as long as anybody is in it.
+        await asyncio.to_thread(sweep, self.pid)
         await asyncio.wait_for(self._process.wait(), KILL_DEADLINE_S)
-        await asyncio.to_thread(psutil.wait_procs, family, KILL_DEADLINE_S)
 
     def last_words(self, lines: int = 20) -> list[str]:
         """The end of its log."""
@@ -84,13 +88,6 @@ class Child:
         except OSError:
             return []
 
-    def _family(self) -> list[psutil.Process]:
-        """What it started, at any depth. A process is known by pid and start time, so a reused pid is safe."""
-        try:
-            return psutil.Process(self.pid).children(recursive=True)
-        except psutil.NoSuchProcess:
-            return []
-
 
 def _fresh(log: Path) -> BinaryIO:
     with suppress(FileNotFoundError):
@@ -99,6 +96,6 @@ def _fresh(log: Path) -> BinaryIO:
     return log.open("wb")
 
 
-def leash(death_signal: signal.Signals) -> list[str]:
-    """What to put before an absolute command that must not outlive this process."""
-    return [sys.executable, "-I", "-S", leash_script.__file__, str(os.getpid()), str(int(death_signal)), "-1", "-1"]
+def leash(parent: int, death_signal: signal.Signals) -> list[str]:
+    """What to put before an absolute command that must not outlive its parent."""
+    return [sys.executable, "-I", "-S", leash_script.__file__, str(parent), str(int(death_signal)), "-1", "-1"]

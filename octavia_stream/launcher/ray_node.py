@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from octavia_stream.config import ReplicaSettings, ServeSettings
+from octavia_stream.launcher import keeper as keeper_script
 from octavia_stream.launcher.ports import LOOPBACK, free_ports
 
 OBJECT_STORE_BYTES = 200 * 1024**2
@@ -40,7 +41,7 @@ def ray_environment(base: Mapping[str, str], token: Path, threads: int) -> dict[
 
 
 def ray_arguments(directory: Path, port: int, cpus: int) -> list[str]:
-    """The command of a head node on loopback that ends when its process does."""
+    """The command of a head node on loopback; end it with SIGTERM or a sweep of its session."""
     agent, agent_rpc, metrics, environments, client = free_ports(5)
     options = {
         "node-ip-address": LOOPBACK,
@@ -56,7 +57,8 @@ def ray_arguments(directory: Path, port: int, cpus: int) -> list[str]:
         "runtime-env-agent-port": environments,
         "ray-client-server-port": client,
     }
-    head = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
+    keeper = [sys.executable, "-I", "-S", keeper_script.__file__]
+    head = [*keeper, sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
     return head + [f"--{name}={value}" for name, value in options.items()]
 
 

@@ -5,6 +5,7 @@ which they need each other; what does not wait for anything starts at once.
 """
 
 import asyncio
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
@@ -202,7 +203,7 @@ class Stack:
         arguments = ray_arguments(directory, self._ray_port, cpus_needed(serve))
         # Replicas get their settings with the application, so the node needs no secret of ours.
         environment = ray_environment(foreign_environment(), ray_token(home), self._threads)
-        await self._start_child("ray", arguments, environment)
+        await self._start_child("ray", arguments, environment, signal.SIGTERM)
 
     async def _deploy(self) -> None:
         """The application on the cluster, by a process that ends when the application runs."""
@@ -252,8 +253,14 @@ class Stack:
                         raise DependencyUnavailable(self._reason(child))
                     await asyncio.sleep(POLL_S)
 
-    async def _start_child(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> Child:
-        child = await Child.start(name, arguments, environment, self._logs / f"{name}.log")
+    async def _start_child(
+        self,
+        name: str,
+        arguments: list[str],
+        environment: Mapping[str, str],
+        death_signal: signal.Signals = signal.SIGKILL,
+    ) -> Child:
+        child = await Child.start(name, arguments, environment, self._logs / f"{name}.log", death_signal)
         self._children[name] = child
         return child
 

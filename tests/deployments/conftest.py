@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import shutil
+import signal
 import tempfile
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -43,7 +44,7 @@ async def ray_head(ray_home: Path) -> AsyncIterator[str]:
     [port] = free_ports(1)
     address = f"{LOOPBACK}:{port}"
     arguments = ray_arguments(ray_directory(ray_home), port, cpus=4)
-    node = await Child.start("ray", arguments, os.environ, ray_home / "logs" / "ray.log")
+    node = await Child.start("ray", arguments, os.environ, ray_home / "logs" / "ray.log", signal.SIGTERM)
     try:
         await asyncio.to_thread(wait_for_cluster, address)
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING)
