@@ -24,8 +24,8 @@ BATCH_TOKENS = 2048
 """Source tokens computed at once, padding counted."""
 MAX_PIECES = 200
 """Longer sentences are cut: the families were trained on sentences, the smallest with 256 positions."""
-_LENGTH_FACTOR = 3
-_SPARE_PIECES = 16
+_LENGTH_FACTOR = 2
+_FEWEST_TOKENS = 16
 _BEAMS = 4
 _END = "</s>"
 
@@ -146,7 +146,21 @@ class CTranslate2Engine:
         self, clauses: list[str], prefix: list[str], target_prefix: list[str], hypotheses: int
     ) -> list[tuple[Hypothesis, ...]]:
         sources = [[*prefix, *self._source.split(clause), *self._end] for clause in clauses]
-        longest = max(len(source) for source in sources)
+        # One limit holds for a whole call, and a sentence must not depend on its neighbours: those with the same
+        # limit go together.
+        groups: dict[int, list[int]] = {}
+        for index, source in enumerate(sources):
+            groups.setdefault(longest_output(len(source)), []).append(index)
+        results: list[tuple[Hypothesis, ...]] = [()] * len(sources)
+        for limit, group in groups.items():
+            outputs = self._search([sources[index] for index in group], target_prefix, hypotheses, limit)
+            for index, output in zip(group, outputs, strict=True):
+                results[index] = output
+        return results
+
+    def _search(
+        self, sources: list[list[str]], target_prefix: list[str], hypotheses: int, limit: int
+    ) -> list[tuple[Hypothesis, ...]]:
         try:
             results = self._translator.translate_batch(
                 sources,
@@ -159,7 +173,7 @@ class CTranslate2Engine:
                 length_penalty=1,
                 return_scores=True,
                 max_input_length=0,
-                max_decoding_length=longest * _LENGTH_FACTOR + _SPARE_PIECES,
+                max_decoding_length=limit,
             )
         except RuntimeError as error:
             raise EngineUnavailable("The translation engine failed while translating; retry.") from error
@@ -176,6 +190,12 @@ class CTranslate2Engine:
 
     def _text(self, tokens: list[str]) -> str:
         return self._target.join([token for token in tokens if token not in ("<unk>", _END, "<pad>")]).strip()
+
+
+def longest_output(source_tokens: int) -> int:
+    """How many tokens a translation may have at most: two to four times the source's, the same for like lengths."""
+    rounded = max(1 << (source_tokens - 1).bit_length(), _FEWEST_TOKENS)
+    return rounded * _LENGTH_FACTOR
 
 
 def _language_tokens(model_dir: Path) -> frozenset[str]:

@@ -1,10 +1,12 @@
 """Real students from their package, the news corpus, and makers of model files."""
 
 import csv
+import shutil
 import struct
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,3 +66,68 @@ def write_marian() -> WriteMarian:
         path.write_bytes(b"".join(out))
 
     return write
+
+
+BuildTranslator = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def build_translator(tmp_path_factory: pytest.TempPathFactory) -> BuildTranslator:
+    """Makes a CTranslate2 translation model with random weights: one layer each side, 32 wide.
+
+    spm: the SentencePiece model whose pieces are both vocabularies. names: what its copies are called.
+    tokens: further tokens of the vocabulary, such as languages.
+    """
+    import ctranslate2
+    import sentencepiece
+
+    def build(spm: Path, names: tuple[str, ...], tokens: tuple[str, ...] = (), *, add_source_eos: bool = False) -> Path:
+        processor = sentencepiece.SentencePieceProcessor(model_file=str(spm))
+        pieces = [processor.id_to_piece(i) for i in range(processor.get_piece_size())]
+        vocabulary = [*pieces, "<s>", *tokens]
+        spec = ctranslate2.specs.TransformerSpec.from_config(
+            (1, 1), 2, pre_norm=False, activation=ctranslate2.specs.common_spec.Activation.RELU
+        )
+        _randomise(spec, len(vocabulary))
+        spec.register_source_vocabulary(vocabulary)
+        spec.register_target_vocabulary(vocabulary)
+        spec.config.add_source_eos = add_source_eos
+        spec.validate()
+        directory = tmp_path_factory.mktemp("translator")
+        spec.save(str(directory))
+        for name in names:
+            shutil.copy(spm, directory / name)
+        return directory
+
+    return build
+
+
+def _randomise(spec: Any, vocabulary: int, dim: int = 32) -> None:
+    random = np.random.default_rng(11)
+
+    def matrix(*shape: int) -> NDArray[np.float32]:
+        return random.normal(0, 0.4, shape).astype(np.float32)
+
+    def linear(layer: Any, outputs: int, inputs: int) -> None:
+        layer.weight, layer.bias = matrix(outputs, inputs), matrix(outputs)
+
+    def norm(layer: Any) -> None:
+        layer.gamma, layer.beta = np.ones(dim, np.float32), matrix(dim)
+
+    def attention(layer: Any, sizes: tuple[int, ...]) -> None:
+        for projection, outputs in zip(layer.linear, sizes, strict=True):
+            linear(projection, outputs, dim)
+        norm(layer.layer_norm)
+
+    for side in (spec.encoder, spec.decoder):
+        embeddings = side.embeddings[0] if isinstance(side.embeddings, list) else side.embeddings
+        embeddings.weight = matrix(vocabulary, dim)
+        side.position_encodings.encodings = matrix(512, dim)
+        for layer in side.layer:
+            attention(layer.self_attention, (3 * dim, dim))
+            linear(layer.ffn.linear_0, 64, dim)
+            linear(layer.ffn.linear_1, dim, 64)
+            norm(layer.ffn.layer_norm)
+    for layer in spec.decoder.layer:
+        attention(layer.attention, (dim, 2 * dim, dim))
+    linear(spec.decoder.projection, vocabulary, dim)
