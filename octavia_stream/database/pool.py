@@ -17,8 +17,10 @@ from asyncpg.pool import PoolConnectionProxy
 from octavia_stream.errors import DependencyUnavailable
 
 CONNECT_TIMEOUT_S = 5.0
-ACQUIRE_TIMEOUT_S = 10.0
-COMMAND_TIMEOUT_S = 10.0
+ACQUIRE_TIMEOUT_S = 5.0
+COMMAND_TIMEOUT_S = 5.0
+RELEASE_TIMEOUT_S = 1.0
+"""How long a connection whose command was given up may take to come back before it is cut."""
 CLOSE_TIMEOUT_S = 5.0
 
 Row: TypeAlias = asyncpg.Record
@@ -37,8 +39,8 @@ _AWAY = (
 
 _SERVER_SETTINGS = {
     "application_name": "octavia-stream",
-    "statement_timeout": "10s",
-    "lock_timeout": "5s",
+    "statement_timeout": "5s",
+    "lock_timeout": "3s",
     "idle_in_transaction_session_timeout": "15s",
     "timezone": "UTC",
 }
@@ -108,12 +110,16 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """One connection for a while, outside a transaction."""
-        if self._pool is None:
+        pool = self._pool
+        if pool is None:
             raise _unavailable()
         connection: Connection | None = None
         try:
-            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+            connection = await pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+            try:
                 yield connection
+            finally:
+                await pool.release(connection, timeout=RELEASE_TIMEOUT_S)
         except _AWAY as error:
             raise _unavailable() from error
         except asyncpg.InterfaceError as error:
@@ -145,7 +151,7 @@ class Database:
             return await connection.execute(query, *arguments)
 
     async def ping(self) -> None:
-        """Raises DependencyUnavailable within two seconds when Postgres does not answer."""
+        """Raises DependencyUnavailable within three seconds when Postgres does not answer."""
         try:
             await asyncio.wait_for(self.fetchval("select 1"), 2.0)
         except TimeoutError as error:
