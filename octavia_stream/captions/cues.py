@@ -1,11 +1,10 @@
 """Sentences become subtitle cues: at most two lines of 42 columns, short enough to read."""
 
+import html
 import textwrap
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-import pysubs2
 
 COLUMNS = 42
 LINES = 2
@@ -53,22 +52,27 @@ def make_cues(texts: Iterable[SpokenText], end_s: float) -> list[Cue]:
 
 
 def write_srt(cues: Iterable[Cue]) -> str:
-    """SubRip."""
-    return _file(cues).to_string("srt")
+    """SubRip. Written here and not by pysubs2, whose writer prints: Ray's workers replace `print`."""
+    return "\n".join(
+        f"{number}\n{_timestamp(cue.start_s, ',')} --> {_timestamp(cue.end_s, ',')}\n{cue.text}\n"
+        for number, cue in enumerate(cues, start=1)
+    )
 
 
 def write_vtt(cues: Iterable[Cue]) -> str:
     """WebVTT."""
-    return _file(cues).to_string("vtt")
+    blocks = (
+        f"\n{_timestamp(cue.start_s, '.')} --> {_timestamp(cue.end_s, '.')}\n{html.escape(cue.text, quote=False)}\n"
+        for cue in cues
+    )
+    return "WEBVTT\n" + "".join(blocks)
 
 
-def _file(cues: Iterable[Cue]) -> pysubs2.SSAFile:
-    file = pysubs2.SSAFile()
-    for cue in cues:
-        event = pysubs2.SSAEvent(start=round(cue.start_s * 1000), end=round(cue.end_s * 1000))
-        event.plaintext = cue.text
-        file.append(event)
-    return file
+def _timestamp(seconds: float, separator: str) -> str:
+    milliseconds = round(seconds * 1000)
+    minutes, rest = divmod(milliseconds, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{rest // 1000:02}{separator}{rest % 1000:03}"
 
 
 def _split(text: SpokenText) -> list[SpokenText]:

@@ -53,11 +53,11 @@ def test_cues_keep_every_word_and_never_overlap(parts: list[tuple[float, str]]) 
 
 
 def test_files_are_what_other_programs_read() -> None:
-    cues = [Cue(1.0, 2.5, "Olá,\nmundo"), Cue(3.0, 4.0, "fim")]
+    cues = [Cue(1.0, 2.5, "Olá,\nmundo"), Cue(3.0, 4.0, "R&D 2 > 1")]
     for text in (write_srt(cues), write_vtt(cues)):
         read = pysubs2.SSAFile.from_string(text)
         assert [(event.start, event.end, event.plaintext) for event in read] == [
             (1000, 2500, "Olá,\nmundo"),
-            (3000, 4000, "fim"),
+            (3000, 4000, "R&D 2 > 1"),
         ]
     assert write_vtt(cues).startswith("WEBVTT")
