@@ -53,11 +53,21 @@ def test_cues_keep_every_word_and_never_overlap(parts: list[tuple[float, str]]) 
 
 
 def test_files_are_what_other_programs_read() -> None:
-    cues = [Cue(1.0, 2.5, "Olá,\nmundo"), Cue(3.0, 4.0, "R&D 2 > 1")]
+    cues = [Cue(1.0, 2.5, "Olá,\nmundo"), Cue(3.0, 4.0, "fim")]
     for text in (write_srt(cues), write_vtt(cues)):
         read = pysubs2.SSAFile.from_string(text)
         assert [(event.start, event.end, event.plaintext) for event in read] == [
             (1000, 2500, "Olá,\nmundo"),
-            (3000, 4000, "R&D 2 > 1"),
+            (3000, 4000, "fim"),
         ]
     assert write_vtt(cues).startswith("WEBVTT")
+
+
+def test_webvtt_escapes_what_would_be_markup() -> None:
+    assert "R&amp;D &lt;b&gt;" in write_vtt([Cue(0.0, 1.0, "R&D <b>")])
+    assert "R&D <b>" in write_srt([Cue(0.0, 1.0, "R&D <b>")])
+
+
+def test_times_beyond_an_hour_are_written_in_full() -> None:
+    assert "01:01:01,500 --> 02:00:00,000" in write_srt([Cue(3661.5, 7200.0, "late")])
+    assert "01:01:01.500 --> 02:00:00.000" in write_vtt([Cue(3661.5, 7200.0, "late")])
