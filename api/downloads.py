@@ -61,25 +61,19 @@ async def download_job(
     owner_id: OwnerId,
     services: TheServices,
     artifact: ArtifactName = None,
-) -> Stream | Response[None]:
+) -> Stream | Response[bytes]:
     """Takes one `Range`, `If-Range` and `If-None-Match`. 409 while the job has not completed."""
     download = await _find(request, job_id, owner_id, artifact, services)
     if _unchanged(request, download):
-        return _not_modified(download)
+        return Response(b"", status_code=304, headers=_kept(download))
     content = services.runtime.objects.stream(download.artifact.key, download.span.start, download.span.end)
-    return Stream(
-        content,
-        status_code=download.status,
-        media_type=download.artifact.content_type,
-        headers={**download.headers, "Content-Length": str(download.span.length)},
-    )
+    return Stream(content, status_code=download.status, headers=download.headers)
 
 
 @head(
     "/{job_id:uuid}/download",
     operation_id="downloadJobHead",
     summary="What a download would be",
-    media_type="application/octet-stream",
     responses=problems(401, 404, 409, 416),
 )
 async def download_job_head(
@@ -92,16 +86,8 @@ async def download_job_head(
     """The headers of the same GET."""
     download = await _find(request, job_id, owner_id, artifact, services)
     if _unchanged(request, download):
-        return _not_modified(download)
-    return Response(
-        None,
-        status_code=download.status,
-        headers={
-            **download.headers,
-            "Content-Type": download.artifact.content_type,
-            "Content-Length": str(download.span.length),
-        },
-    )
+        return Response(None, status_code=304, headers=_kept(download))
+    return Response(None, status_code=download.status, headers=download.headers)
 
 
 async def _find(
@@ -114,13 +100,15 @@ async def _find(
     options = job.options
     filename = download_name(upload.filename, artifact.name, options.source_language, options.target_language)
     etag = f'"{artifact.sha256}"'
+    part = _part(request, etag, artifact.size)
     headers = {
+        "Content-Type": artifact.content_type,
+        "Content-Length": str(artifact.size if part is None else part.length),
         "ETag": etag,
         "Accept-Ranges": "bytes",
         "Content-Disposition": content_disposition(filename),
         "Cache-Control": "private, no-cache",
     }
-    part = _part(request, etag, artifact.size)
     if part is not None:
         headers["Content-Range"] = part.content_range(artifact.size)
     return Download(artifact, part, headers)
@@ -166,6 +154,6 @@ def _unchanged(request: Request[UUID, None, Any], download: Download) -> bool:
     return download.headers["ETag"] in known or "*" in known
 
 
-def _not_modified(download: Download) -> Response[None]:
-    kept = {name: download.headers[name] for name in ("ETag", "Cache-Control")}
-    return Response(None, status_code=304, headers=kept)
+def _kept(download: Download) -> dict[str, str]:
+    """The headers that a 304 repeats."""
+    return {name: download.headers[name] for name in ("ETag", "Cache-Control")}

@@ -97,6 +97,9 @@ def problem_of(error: Exception, path: str) -> Problem:
         return _problem(status_of(error), error.code, str(error), path)
     if isinstance(error, HTTPException) and error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
         return _http_problem(error, path)
+    if isinstance(error, RecursionError):
+        # Nothing here recurses but the parser of bodies.
+        return _problem(400, "invalid_request", "The body is nested too deeply.", path)
     if isinstance(error, (ConnectionError, TimeoutError)):
         return problem_of(errors.DependencyUnavailable(), path)
     return _problem(500, "internal_error", "The server made a mistake; it is in its log.", path)

@@ -128,9 +128,10 @@ async def records_or_silence(
     try:
         while not any(end.done() for end in ends):
             following = following or asyncio.ensure_future(anext(records))
-            await asyncio.wait({following, *ends}, timeout=HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED)
-            if not following.done():
+            done, _ = await asyncio.wait({following, *ends}, timeout=HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
                 yield None
+            if following not in done:
                 continue
             try:
                 record = following.result()

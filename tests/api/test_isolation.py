@@ -1,0 +1,81 @@
+"""Nobody reaches what is another's. Which routes there are, the OpenAPI document says."""
+
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from octavia_stream.runtime import Runtime
+from tests.api.conftest import Person, ScriptedWorker, create_job, upload_video
+
+pytestmark = pytest.mark.services
+
+METHODS = ("get", "put", "post", "delete", "head", "patch")
+PUBLIC = {"signUp", "logIn", "listLanguages", "listVoices", "livez", "readyz"}
+
+
+@pytest.fixture(scope="module")
+async def operations(anyone: httpx.AsyncClient) -> list[tuple[str, str, dict[str, Any]]]:
+    document = (await anyone.get("/schema/openapi.json")).json()
+    return [
+        (method, path, operation)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if method in METHODS
+    ]
+
+
+async def ask(client: httpx.AsyncClient, method: str, path: str, upload_id: str | None = None) -> httpx.Response:
+    """The smallest sensible request to a route."""
+    body: dict[str, Any] = {}
+    if path.endswith("/create"):
+        body = {"json": {"upload_id": upload_id or str(uuid4()), "target_language": "pt"}}
+    elif path.endswith("/upload"):
+        body = {"files": {"file": ("a.mp4", b"x")}, "params": {"file_type": "video"}}
+    return await client.request(method, path, **body)
+
+
+async def test_no_token_opens_nothing_but_what_is_public(
+    anyone: httpx.AsyncClient, operations: list[tuple[str, str, dict[str, Any]]]
+) -> None:
+    closed = [(method, path) for method, path, operation in operations if operation["operationId"] not in PUBLIC]
+    assert len(closed) >= 10
+    for method, path in closed:
+        answer = await ask(anyone, method, path.replace("{job_id}", str(uuid4())))
+        assert answer.status_code == 401, (method, path)
+
+
+async def test_the_document_says_which_routes_want_a_token(
+    operations: list[tuple[str, str, dict[str, Any]]],
+) -> None:
+    open_routes = {operation["operationId"] for _, _, operation in operations if not operation.get("security")}
+    assert open_routes == PUBLIC
+
+
+async def test_what_is_another_s_does_not_exist(
+    alice: Person, bob: Person, runtime: Runtime, operations: list[tuple[str, str, dict[str, Any]]]
+) -> None:
+    upload = await upload_video(alice)
+    jobs = [await create_job(alice, upload["id"]) for _ in range(2)]
+    await alice.http.post(f"/api/v1/jobs/{jobs[1]['id']}/process")
+    await ScriptedWorker(runtime).play(jobs[1]["id"])
+    with_id = [(method, path) for method, path, _ in operations if "{" in path]
+    assert len(with_id) >= 6
+    for method, path in with_id:
+        assert path.count("{") == path.count("{job_id}"), f"teach this test the parameters of {path}"
+        for job_id in (jobs[0]["id"], jobs[1]["id"], str(uuid4())):
+            answer = await ask(bob.http, method, path.replace("{job_id}", job_id))
+            assert answer.status_code == 404, (method, path)
+    answer = await ask(bob.http, "post", "/api/v1/jobs/video-translate/create", upload["id"])
+    assert answer.status_code == 404
+    assert (await bob.http.get("/api/v1/jobs")).json()["jobs"] == []
+    # None of that changed anything.
+    seen = [(await alice.http.get(f"/api/v1/jobs/{job['id']}")).json()["status"] for job in jobs]
+    assert seen == ["pending", "completed"]
+
+
+async def test_a_page_cannot_be_continued_into_another_s_jobs(alice: Person, bob: Person) -> None:
+    upload = await upload_video(alice)
+    job = await create_job(alice, upload["id"])
+    assert (await bob.http.get(f"/api/v1/jobs?before={job['id']}")).json()["jobs"] == []
