@@ -28,6 +28,9 @@ _ENGLISH = Language("en")
 _OWN_CODES = {"jv": "jw", "nb": "no", "fil": "tl", "cmn": "zh"}
 """Language tags → Whisper's tokens, where they differ."""
 
+_TAGS = {"jw": "jv", "tl": "fil"}
+"""Whisper's tokens → the tags we use."""
+
 _BATCH = 8
 """Windows per call of the model; the base model needs 1.1 GB for them."""
 
@@ -84,8 +87,7 @@ class WhisperEngine:
     @property
     def languages(self) -> tuple[Language, ...]:
         """What it understands."""
-        tags = {code: tag for tag, code in _OWN_CODES.items() if tag == "jv"}
-        return tuple(Language(tags.get(code, code)) for code in self._model.supported_languages)
+        return tuple(Language(_TAGS.get(code, code)) for code in self._model.supported_languages)
 
     def transcribe(self, audio: AudioChunk, language: Language | None, task: AsrTask = "transcribe") -> Transcript:
         """Transcribe one chunk; `Transcriber` says what it means."""
@@ -135,7 +137,7 @@ class WhisperEngine:
         if not self._model.model.is_multilingual:
             return _Heard(samples, speech, _ENGLISH, 1.0)
         code, probability, _ = self._model.detect_language(samples)
-        return _Heard(samples, speech, Language("jv" if code == "jw" else code), float(probability))
+        return _Heard(samples, speech, Language(_TAGS.get(code, code)), float(probability))
 
     def _decode(self, chunks: Sequence[_Heard], language: Language, task: AsrTask) -> list[list[Word]]:
         """The words of each chunk as Whisper times them, from the start of the chunk."""

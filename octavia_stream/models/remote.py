@@ -16,7 +16,8 @@ def fetch_files(url: str, names: Sequence[str], target: Path) -> str | None:
     A name that ends in .gz is unpacked on the way.
     """
     try:
-        store = from_url(url)
+        # Plain http must be asked for by the address itself.
+        store = from_url(url, client_options={"allow_http": url.startswith("http://")})
         for name in names or _listed(store):
             _save(store, name, target)
     except FileNotFoundError:

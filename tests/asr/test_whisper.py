@@ -17,6 +17,7 @@ from octavia_stream.asr.whisper import UNKNOWN, WhisperEngine
 from octavia_stream.audio.chunk import ASR_RATE_HZ, AudioChunk
 from octavia_stream.errors import InvalidRequest, ModelCorrupt, UnsupportedLanguage
 from octavia_stream.languages import Language
+from octavia_stream.models.registry import Registry
 
 pytestmark = pytest.mark.model
 
@@ -183,6 +184,13 @@ def test_an_english_model_refuses_other_languages(tiny: WhisperEngine, recording
     with pytest.raises(UnsupportedLanguage, match="does not understand Portuguese"):
         tiny.transcribe(audio, PORTUGUESE)
     assert tiny.transcribe(recording("speech/en/jfk.flac"), None).language == ENGLISH
+
+
+def test_the_catalogue_lists_the_languages_that_the_models_know(
+    base: WhisperEngine, tiny: WhisperEngine, registry: Registry
+) -> None:
+    for engine, model_id in ((base, "whisper-base"), (tiny, "whisper-tiny.en")):
+        assert set(registry.catalogue.model(model_id).languages) == set(engine.languages)
 
 
 def test_a_language_that_whisper_does_not_know_is_refused(base: WhisperEngine, recording: Recording) -> None:
