@@ -5,6 +5,7 @@ safetensors: nothing here unpickles objects.
 """
 
 import importlib.util
+import logging
 import os
 import sys
 import types
@@ -242,7 +243,7 @@ class VitsEngine:
         """Speak text of any length, sentence by sentence, at the model's own rate."""
         parts: list[tuple[Samples, float]] = []
         for piece in split_text(text, 250):
-            if not self._model.tokenizer.text_to_ids(piece):  # no letter that the model knows
+            if len(self._model.tokenizer.text_to_ids(piece)) < 2:  # only padding: no letter that the model knows
                 continue
             with self._speaking, self._torch.inference_mode():
                 self._model.length_scale = self._natural_length / speed
@@ -269,6 +270,8 @@ def import_torch(threads: int) -> Any:
         raise ModelMissing("This voice needs Coqui TTS: pip install 'octavia-stream[coqui]'.")
     import torch  # noqa: PLC0415 - optional
 
+    # Its warnings quote the text that is spoken, which is nobody's business.
+    logging.getLogger("TTS").setLevel(logging.ERROR)
     torch.set_num_threads(threads)
     _allow_cpu_torchaudio(torch)
     return torch

@@ -12,6 +12,7 @@ import structlog
 from numpy.typing import NDArray
 
 from octavia_stream.audio.chunk import AudioChunk, Samples
+from octavia_stream.audio.stretching import stretch
 from octavia_stream.errors import ModelCorrupt, ModelMissing, UnsupportedLanguage
 from octavia_stream.languages import Language
 from octavia_stream.tts.espeak import Phonemizer
@@ -31,6 +32,11 @@ ESPEAK_VOICES: Mapping[str, str] = {"pt": "pt-br", "en": "en-us", "es": "es", "f
 
 _PAUSES_S = {".": 0.35, "!": 0.35, "?": 0.35, "…": 0.4, ";": 0.25, ":": 0.25, "—": 0.2, ",": 0.15}
 """Silence between two calls, by the mark between them: about what the model leaves there itself."""
+
+_MODEL_SPEEDS = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
+_REAL_SPEEDS = (0.68, 0.805, 0.935, 1.0, 1.06, 1.135, 1.215)
+"""What the model's `speed` does to durations, measured: it rounds each sound to whole frames of 25 ms, and from 1.3
+to 1.4 it leaps to 1.5. Beyond the last value the rest is stretched."""
 
 # The model's alphabet is misaki's (the phonemizer it was trained with): one letter for a diphthong or an affricate.
 _SHARED = (
@@ -101,10 +107,14 @@ class KokoroEngine:
         Raises ModelMissing (no such voice), UnsupportedLanguage, EngineUnavailable.
         """
         style = self._style(voice.speaker)
+        model_speed = float(np.interp(speed, _REAL_SPEEDS, _MODEL_SPEEDS))
         phonemes = to_alphabet(self._phonemizer.phonemize(text, _espeak_voice(voice.language)), voice.language)
         known = "".join(letter for letter in phonemes if letter in self._vocabulary)
-        parts = [(self._speak(piece, style, speed), _PAUSES_S.get(piece[-1], 0.05)) for piece in split_phonemes(known)]
-        return AudioChunk(joined(parts, RATE_HZ), RATE_HZ)
+        parts = [
+            (self._speak(piece, style, model_speed), _PAUSES_S.get(piece[-1], 0.05)) for piece in split_phonemes(known)
+        ]
+        spoken = AudioChunk(joined(parts, RATE_HZ), RATE_HZ)
+        return stretch(spoken, min(max(speed, _REAL_SPEEDS[0]), _REAL_SPEEDS[-1]) / speed)
 
     def _speak(self, letters: str, style: NDArray[np.float32], speed: float) -> Samples:
         ids = [self._vocabulary[letter] for letter in letters]

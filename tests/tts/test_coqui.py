@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from octavia_stream.audio.chunk import AudioChunk
+from octavia_stream.config import ModelSettings
 from octavia_stream.errors import InvalidRequest, ModelCorrupt, ModelMissing, UnsupportedLanguage
 from octavia_stream.languages import Language
+from octavia_stream.models.registry import Registry
 from octavia_stream.tts.coqui import VitsEngine, XttsEngine, load_latents, save_latents, split_text
 from octavia_stream.tts.voice import Voice
+from octavia_stream.tts.voice_engines import VoiceEngines
 
 pytestmark = [
     pytest.mark.coqui,
@@ -138,8 +141,20 @@ def test_vits_speaks_and_heeds_speed(vits: VitsEngine) -> None:
     assert lengths[0] > lengths[1] > 0
 
 
-def test_vits_says_nothing_of_signs_it_does_not_know(vits: VitsEngine) -> None:
+def test_vits_says_nothing_of_signs_it_does_not_know_and_logs_none_of_them(
+    vits: VitsEngine, caplog: pytest.LogCaptureFixture
+) -> None:
     assert vits.synthesize("漢字", Voice("vits/tiny", PORTUGUESE, "neutral", "vits")).length == 0
+    assert "漢" not in caplog.text
+
+
+def test_a_vits_of_the_catalogue_speaks_through_voice_engines(vits_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "model_file.pth.tar").symlink_to(vits_dir / "model.pth")
+    (tmp_path / "config.json").symlink_to(vits_dir / "config.json")
+    registry = Registry(ModelSettings(directories={"vits-cv-ro": tmp_path}), tmp_path)
+    spoken = VoiceEngines(registry).synthesize("mulțumesc, bine", registry.voice("vits/ro"))
+    assert spoken.rate_hz == 22_050
+    assert np.abs(spoken.samples).max(initial=0.0) <= 1.0
 
 
 def test_long_text_is_split_at_clauses() -> None:
