@@ -276,7 +276,9 @@ async def test_urls_that_are_set_are_left_alone(tmp_path: Path) -> None:
     assert await asyncio.to_thread(lambda: [*tmp_path.iterdir()]) == []
 
 
-async def test_a_home_with_a_long_name_works(home: Path) -> None:
+async def test_a_home_with_a_long_name_works(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its sockets move to the system's temporary directory."""
+    monkeypatch.setattr(tempfile, "tempdir", str(home))
     deep = home / ("long" * 30) / "é"
     async with embedded_services(_settings(deep)) as urls, Database(urls.database_url) as database:
         await database.ping()
@@ -306,7 +308,7 @@ async def test_a_home_closed_to_others_is_refused_in_a_sentence(home: Path) -> N
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root must run Postgres as somebody else")
 async def test_programs_in_a_closed_place_are_copied(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As when the environment lies below /root."""
+    """As when the environment lies in the home of root."""
     runs = postgres._runs
     monkeypatch.setattr(postgres, "_runs", lambda programs, user: home in programs.parents and runs(programs, user))
     async with kept_running(EmbeddedPostgres(home)) as url, Database(url) as database:
