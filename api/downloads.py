@@ -7,6 +7,7 @@ from uuid import UUID
 
 from litestar import Request, Response, get, head
 from litestar.exceptions import HTTPException
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
 from litestar.response import Stream
 
@@ -20,9 +21,22 @@ from octavia_stream.jobs.job import Artifact, Job
 MAIN_ARTIFACT = "dub"
 """The stem of the artifact that is the dubbed file itself."""
 
+ANY_TYPE = "*/*"
+"""A file comes with its own type."""
+
 ArtifactName = Annotated[
     str | None, QueryParameter(max_length=255, description="A name out of the job's `artifacts`; the dub without it.")
 ]
+
+
+def _answers(content: type[bytes] | None) -> dict[int, ResponseSpec]:
+    """What a download may answer, for OpenAPI. content: what the body is; None for HEAD."""
+    return {
+        200: ResponseSpec(content, description="The whole file.", media_type=ANY_TYPE, generate_examples=False),
+        206: ResponseSpec(content, description="The part asked for.", media_type=ANY_TYPE, generate_examples=False),
+        304: ResponseSpec(None, description="The client has this version.", generate_examples=False),
+        **problems(401, 404, 409, 416),
+    }
 
 
 def job_url(job_id: UUID) -> str:
@@ -53,7 +67,7 @@ class Download:
     operation_id="downloadJob",
     summary="Download a result",
     media_type="application/octet-stream",
-    responses=problems(401, 404, 409, 416),
+    responses=_answers(bytes),
 )
 async def download_job(
     request: Request[UUID, None, Any],
@@ -74,7 +88,7 @@ async def download_job(
     "/{job_id:uuid}/download",
     operation_id="downloadJobHead",
     summary="What a download would be",
-    responses=problems(401, 404, 409, 416),
+    responses=_answers(None),
 )
 async def download_job_head(
     request: Request[UUID, None, Any],

@@ -17,6 +17,7 @@ from octavia_stream import errors
 
 PROBLEM_JSON = "application/problem+json"
 TYPE_PREFIX = "urn:octavia-stream:problem:"
+INTERNAL_ERROR = "internal_error"
 RETRY_AFTER_S = 2
 
 STATUS: dict[type[errors.OctaviaError], int] = {
@@ -78,10 +79,18 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is wrong one by one: fields of the request, or services that are away."""
 
 
+class NotReady(Exception):
+    """Services that this server needs do not answer."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__("These do not answer: " + ", ".join(fault.where for fault in faults) + ".")
+        self.faults = faults
+
+
 def problem_response(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """The exception handler for everything: an answer of type `application/problem+json`."""
     problem = problem_of(error, request.scope["path"])
-    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, errors.OctaviaError):
+    if problem.code == INTERNAL_ERROR:
         log.error("request_failed", code=problem.code, exc_info=error)
     return Response(
         problem,
@@ -97,12 +106,14 @@ def problem_of(error: Exception, path: str) -> Problem:
         return _problem(status_of(error), error.code, str(error), path)
     if isinstance(error, HTTPException) and error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
         return _http_problem(error, path)
+    if isinstance(error, NotReady):
+        return _problem(503, "not_ready", str(error), path, error.faults)
     if isinstance(error, RecursionError):
         # Nothing here recurses but the parser of bodies.
         return _problem(400, "invalid_request", "The body is nested too deeply.", path)
     if isinstance(error, (ConnectionError, TimeoutError)):
         return problem_of(errors.DependencyUnavailable(), path)
-    return _problem(500, "internal_error", "The server made a mistake; it is in its log.", path)
+    return _problem(500, INTERNAL_ERROR, "The server made a mistake; it is in its log.", path)
 
 
 def status_of(error: errors.OctaviaError) -> int:

@@ -2,13 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable
-from http import HTTPStatus
-from typing import Any
 
 import msgspec
-from litestar import Request, Response, Router, get
+from litestar import Router, get
 
-from api.errors import PROBLEM_JSON, RETRY_AFTER_S, TYPE_PREFIX, Fault, Problem, problems
+from api.errors import Fault, NotReady, problems
 from api.services import TheServices
 from octavia_stream.errors import OctaviaError
 
@@ -28,7 +26,7 @@ async def livez() -> Health:
 
 
 @get("/readyz", operation_id="readyz", summary="Can requests be served", responses=problems())
-async def readyz(request: Request[Any, Any, Any], services: TheServices) -> Health | Response[Problem]:
+async def readyz(services: TheServices) -> Health:
     """503 with one entry in `errors` for every service that does not answer within two seconds."""
     runtime = services.runtime
     faults = await asyncio.gather(
@@ -36,20 +34,9 @@ async def readyz(request: Request[Any, Any, Any], services: TheServices) -> Heal
         _fault("redis", runtime.redis.ping()),
         _fault("storage", runtime.objects.exists("ready")),
     )
-    away = [fault for fault in faults if fault is not None]
-    if not away:
-        return Health("ready")
-    problem = Problem(
-        type=TYPE_PREFIX + "not_ready",
-        title="Service Unavailable",
-        status=HTTPStatus.SERVICE_UNAVAILABLE,
-        detail="These do not answer: " + ", ".join(fault.where for fault in away) + ".",
-        instance=request.scope["path"],
-        code="not_ready",
-        errors=away,
-    )
-    headers = {"Retry-After": str(RETRY_AFTER_S)}
-    return Response(problem, status_code=problem.status, media_type=PROBLEM_JSON, headers=headers)
+    if away := [fault for fault in faults if fault is not None]:
+        raise NotReady(away)
+    return Health("ready")
 
 
 async def _fault(where: str, check: Awaitable[object]) -> Fault | None:
