@@ -3,6 +3,7 @@
 It stands outside of Litestar's router, so it also covers routes that do not exist.
 """
 
+import asyncio
 import re
 import time
 from uuid import uuid4
@@ -24,6 +25,9 @@ SECURITY_HEADERS = {
 NO_STORE = "no-store"
 """What the api says belongs to one user; no cache may keep it unless the route says otherwise."""
 
+SEND_DEADLINE_S = 30.0
+"""How long a client may leave a piece of its answer unread (64 kB at most) before the exchange is given up."""
+
 log = structlog.stdlib.get_logger(__name__)
 
 
@@ -39,6 +43,11 @@ class Correlation:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self.app(scope, receive, exchange.send)
+            except Exception:
+                # Litestar wraps it, and the server can do no more than close the connection.
+                if not exchange.stuck:
+                    raise
+                log.info("client_too_slow", path=scope["path"])
             finally:
                 log.info(
                     "request",
@@ -58,6 +67,8 @@ class _Exchange:
         self.started = time.monotonic()
         self.status: int | None = None
         """HTTP status, or the code a WebSocket was closed with by this side."""
+        self.stuck = False
+        """Whether the client stopped reading."""
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -69,7 +80,12 @@ class _Exchange:
                 headers.setdefault(name, value)
         elif message["type"] == "websocket.close":
             self.status = message["code"]
-        await self._send(message)
+        try:
+            async with asyncio.timeout(SEND_DEADLINE_S):
+                await self._send(message)
+        except TimeoutError:
+            self.stuck = True
+            raise
 
 
 def _request_id(scope: Scope) -> str:

@@ -165,9 +165,9 @@ class ScriptedWorker:
         stages = {"transcribe": StageCount(int(percent), 100, True)}
         await self.tell(Progress("TRANSCRIBING", percent, stages, remaining_s))
 
-    async def complete(self) -> None:
+    async def complete(self, dub: bytes = RESULT) -> None:
         artifacts = [
-            await self._store("dub.mp4", "video/mp4", RESULT),
+            await self._store("dub.mp4", "video/mp4", dub),
             await self._store("source.srt", "application/x-subrip", SUBTITLES),
         ]
         await self._runtime.jobs.finish(

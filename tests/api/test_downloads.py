@@ -1,9 +1,11 @@
 """Results: whole, in parts, by name, and only when there are any."""
 
+import asyncio
 from urllib.parse import unquote
 
 import pytest
 
+import api.correlation
 from octavia_stream.runtime import Runtime
 from tests.api.conftest import RESULT, SUBTITLES, NewJob, Person, ScriptedWorker, create_job, upload_video
 
@@ -98,6 +100,28 @@ async def test_a_name_in_any_script_survives(alice: Person, runtime: Runtime) ->
     await ScriptedWorker(runtime).play(job["id"])
     answer = await alice.http.get(f"/api/v1/jobs/{job['id']}/download")
     assert unquote(answer.headers["Content-Disposition"].rsplit("UTF-8''", 1)[1]) == "Ação — 講演.pt.mp4"
+
+
+async def test_a_client_that_stops_reading_is_given_up(
+    alice: Person, address: str, runtime: Runtime, new_job: NewJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api.correlation, "SEND_DEADLINE_S", 0.2)
+    worker = ScriptedWorker(runtime)
+    job = await new_job(submit=True)
+    await worker.take(job["id"])
+    await worker.complete(dub=bytes(64 * 1024 * 1024))
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(address.rsplit(":", 1)[1]))
+    writer.write(
+        f"GET /api/v1/jobs/{job['id']}/download HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: Bearer {alice.token}\r\n\r\n".encode()
+    )
+    await asyncio.sleep(1.5)
+    received = 0
+    while piece := await reader.read(1 << 20):
+        received += len(piece)
+    writer.close()
+    assert 0 < received < 64 * 1024 * 1024
+    assert (await alice.http.get(f"/api/v1/jobs/{job['id']}")).status_code == 200
 
 
 async def test_before_the_end_there_is_nothing_to_download(alice: Person, new_job: NewJob) -> None:
