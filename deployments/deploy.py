@@ -21,7 +21,7 @@ NAMESPACE = "octavia"
 CLUSTER_DEADLINE_S = 60.0
 DEPLOY_DEADLINE_S = 300.0
 POLL_S = 0.2
-OUR_ERROR = re.compile(r"octavia_stream\.errors\.\w+(?:: |\()[\"']?(?P<sentence>[^\n\"']+)")
+OUR_ERROR = re.compile(r"octavia_stream\.errors\.\w+: (.+)")
 QUIET_LOGS = {"log_level": "WARNING", "enable_access_log": False}
 
 
@@ -60,7 +60,7 @@ def reason(status: ServeStatus) -> str:
         # Serve gives the traceback of the replica as text; the last error in it is what the others led to.
         ours = OUR_ERROR.findall(message)
         if ours:
-            return str(ours[-1])
+            return str(ours[-1]).strip()
     waiting = [name for name, deployment in application.deployments.items() if deployment.status != "HEALTHY"]
     return f"Not ready: {', '.join(waiting) or 'none'}."
 

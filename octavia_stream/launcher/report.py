@@ -35,9 +35,10 @@ class Report:
             self._console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
     def log_tail(self, name: str, lines: Sequence[str]) -> None:
-        """The last words of a process that failed."""
-        if lines:
-            self.note(f"The end of logs/{name}.log:")
+        """The last words of a process that failed; a single line is the reason itself, told anyway."""
+        if len(lines) < 2:
+            return
+        self.note(f"The end of logs/{name}.log:")
         for line in lines:
             self.note(f"  {line}")
 

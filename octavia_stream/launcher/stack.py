@@ -69,6 +69,19 @@ class Stack:
         self._deployed = False
 
     @property
+    def settings(self) -> Settings:
+        """As given, with the port that was chosen."""
+        return self._settings
+
+    @property
+    def services_settings(self) -> Settings:
+        """The settings with the URLs of the services that were started."""
+        settings = self._settings
+        database = SecretStr(self._postgres.url) if self._postgres else settings.database_url
+        redis = SecretStr(self._valkey.url) if self._valkey else settings.redis_url
+        return settings.model_copy(update={"database_url": database, "redis_url": redis})
+
+    @property
     def api_url(self) -> str:
         """Where the api answers, once started."""
         api = self._settings.api
@@ -144,7 +157,7 @@ class Stack:
             async with asyncio.TaskGroup() as group:
                 cluster = group.create_task(self._start_ray())
                 await self._start_services()
-                self._environment = environment_of(self._resolved())
+                self._environment = environment_of(self.services_settings)
                 api = group.create_task(self._start_api())
                 await cluster
                 group.create_task(self._deploy())
@@ -169,7 +182,7 @@ class Stack:
             group.create_task(self._start_valkey())
             await self._start_postgres()
         with self._report.step("Database schema", "up to date"):
-            url = self._resolved().database_url
+            url = self.services_settings.database_url
             if url is not None:
                 await migrate(url.get_secret_value())
 
@@ -184,13 +197,6 @@ class Stack:
             with self._report.step("Valkey"):
                 self._valkey = EmbeddedValkey(self._settings.home)
                 await self._services.enter_async_context(kept_running(self._valkey))
-
-    def _resolved(self) -> Settings:
-        """The settings with the URLs of what was started."""
-        settings = self._settings
-        database = SecretStr(self._postgres.url) if self._postgres else settings.database_url
-        redis = SecretStr(self._valkey.url) if self._valkey else settings.redis_url
-        return settings.model_copy(update={"database_url": database, "redis_url": redis})
 
     async def _start_ray(self) -> None:
         """A node of our own, unless the settings name a cluster; it is up when its port answers."""
@@ -207,7 +213,7 @@ class Stack:
 
     async def _deploy(self) -> None:
         """The application on the cluster, by a process that ends when the application runs."""
-        settings = self._resolved()
+        settings = self.services_settings
         environment = environment_of(settings)
         if self._ray_port is not None:
             address = f"{LOOPBACK}:{self._ray_port}"
