@@ -7,9 +7,9 @@ from octavia_stream.languages import Language, iso_639_2, language_name
 
 # Where FLORES names one language of a macrolanguage, or another code than ISO 639-2.
 _INDIVIDUAL = {
-    "ar": "arb", "az": "azj", "fa": "pes", "gn": "grn", "ku": "kmr", "lv": "lvs", "mg": "plt", "mn": "khk",
-    "ms": "zsm", "ne": "npi", "no": "nob", "om": "gaz", "or": "ory", "ps": "pbt", "qu": "quy", "sq": "als", "sw": "swh",
-    "tl": "tgl", "uz": "uzn", "yi": "ydd",
+    "ar": "arb", "az": "azj", "fa": "pes", "fil": "tgl", "gn": "grn", "ku": "kmr", "lv": "lvs", "mg": "plt",
+    "mn": "khk", "ms": "zsm", "ne": "npi", "no": "nob", "om": "gaz", "or": "ory", "ps": "pbt", "qu": "quy", "sq": "als",
+    "sw": "swh", "tl": "tgl", "uz": "uzn", "yi": "ydd",
 }  # fmt: skip
 # The script of the languages that FLORES has in two.
 _SCRIPTS = {"zh": "Hans", "ar": "Arab"}
