@@ -83,11 +83,18 @@ class WhisperEngine:
             ) from error
         self._pipeline = BatchedInferencePipeline(self._model)
         self._beam_size = beam_size
+        self._accepted = {UNKNOWN, *self.languages}
+        self._accepted |= {Language(tag) for tag, code in _OWN_CODES.items() if _TAGS.get(code, code) in self._accepted}
 
     @property
     def languages(self) -> tuple[Language, ...]:
         """What it understands."""
-        return tuple(Language(_TAGS.get(code, code)) for code in self._model.supported_languages)
+        if not self._model.model.is_multilingual:
+            return (_ENGLISH,)
+        # faster-whisper lists what the newest model knows; only the tokens of this one tell.
+        token_of = self._model.hf_tokenizer.token_to_id
+        known = [code for code in self._model.supported_languages if token_of(f"<|{code}|>") is not None]
+        return tuple(Language(_TAGS.get(code, code)) for code in known)
 
     def transcribe(self, audio: AudioChunk, language: Language | None, task: AsrTask = "transcribe") -> Transcript:
         """Transcribe one chunk; `Transcriber` says what it means."""
@@ -121,7 +128,7 @@ class WhisperEngine:
             raise InvalidRequest("Speech recognition takes mono sound at 16 kHz.")
         if audio.length > WINDOW_S * ASR_RATE_HZ:
             raise InvalidRequest(f"Speech recognition takes at most {WINDOW_S} s at once.")
-        if request.language and request.language not in (UNKNOWN, *self.languages, *_OWN_CODES):
+        if request.language and request.language not in self._accepted:
             known = "English only" if not self._model.model.is_multilingual else f"{len(self.languages)} languages"
             raise UnsupportedLanguage(
                 f"The ASR model does not understand {language_name(request.language)} ({known}); choose another model."
