@@ -85,7 +85,8 @@ class Client:
         answer = await self._send(
             "POST",
             "/api/v1/upload",
-            params={"file_type": "video", "filename": path.name},
+            # Sound is all that a dub needs; whether there is a picture too, the server sees.
+            params={"file_type": "audio", "filename": path.name},
             headers={"Content-Type": "application/octet-stream", "Content-Length": str(path.stat().st_size)},
             content=blocks(),
         )
