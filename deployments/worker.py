@@ -81,10 +81,11 @@ class Host:
 
     async def _obey_drain_requests(self) -> None:
         request = drain_request(self._settings.home)
-        while not request.exists():  # noqa: ASYNC110  (the other side is another process)
+        while True:
+            if request.exists():
+                await self.drain()
+                request.unlink(missing_ok=True)
             await asyncio.sleep(DRAIN_POLL_S)
-        await self.drain()
-        request.unlink(missing_ok=True)
 
     async def _serve(self) -> None:
         async with open_runtime(self._settings) as runtime:

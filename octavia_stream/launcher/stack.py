@@ -14,9 +14,9 @@ import httpx
 from pydantic import SecretStr
 from rich.console import Console
 
-from octavia_stream.config import Settings
+from octavia_stream.config import ServeSettings, Settings
 from octavia_stream.database.migrate import migrate
-from octavia_stream.errors import Conflict, DependencyUnavailable, EngineUnavailable, OctaviaError
+from octavia_stream.errors import Conflict, DependencyUnavailable, EngineUnavailable, ModelMissing, OctaviaError
 from octavia_stream.launcher.child import Child
 from octavia_stream.launcher.environment import environment_of, foreign_environment
 from octavia_stream.launcher.home import (
@@ -31,6 +31,7 @@ from octavia_stream.launcher.home import (
 from octavia_stream.launcher.ports import LOOPBACK, free_ports, is_free
 from octavia_stream.launcher.ray_node import cpus_needed, ray_arguments, ray_environment
 from octavia_stream.launcher.report import Report
+from octavia_stream.models.registry import Registry
 from octavia_stream.services.child import kept_running
 from octavia_stream.services.postgres import EmbeddedPostgres
 from octavia_stream.services.valkey import EmbeddedValkey
@@ -152,6 +153,7 @@ class Stack:
 
     async def _bring_up(self) -> None:
         self._choose_port()
+        self._require_models()
         settings = self._settings
         try:
             async with asyncio.TaskGroup() as group:
@@ -162,8 +164,8 @@ class Stack:
                 await cluster
                 group.create_task(self._deploy())
                 await api
-        except* OctaviaError as errors:
-            raise _first(errors) from errors
+        except BaseExceptionGroup as errors:
+            raise _decisive(errors) from errors
         self._watch("api", self._start_api)
         if settings.serve.ray_address is None:
             self._watch("ray", self._restart_ray)
@@ -175,6 +177,16 @@ class Stack:
             self._settings = self._settings.model_copy(update={"api": api.model_copy(update={"port": port})})
         elif not is_free(api.host, api.port):
             raise Conflict(f"Port {api.port} is taken by another program; set OCTAVIA_API__PORT to a free one.")
+
+    def _require_models(self) -> None:
+        """A model that is not there is said at once, and not in a minute by a replica."""
+        models, serve = self._settings.models, self._settings.serve
+        if serve.engines != ServeSettings().engines or serve.ray_address is not None or not models.offline:
+            return
+        registry = Registry(models, self._settings.home)
+        found = registry.availability(registry.catalogue.model(models.asr))
+        if found.source is None:
+            raise ModelMissing(found.reason)
 
     async def _start_services(self) -> None:
         """Postgres and Valkey, unless the settings name servers; then the schema."""
@@ -253,11 +265,14 @@ class Stack:
         """The api, ready to serve requests."""
         with self._report.step("API"):
             child = await self._start_child("api", [sys.executable, "-m", "api.main"], self._environment)
-            async with asyncio.timeout(API_DEADLINE_S), httpx.AsyncClient(timeout=2.0) as client:
-                while not await _is_ready(client, f"{self.api_url}/readyz"):
-                    if child.exit_code is not None:
-                        raise DependencyUnavailable(self._reason(child))
-                    await asyncio.sleep(POLL_S)
+            try:
+                async with asyncio.timeout(API_DEADLINE_S), httpx.AsyncClient(timeout=2.0) as client:
+                    while not await _is_ready(client, f"{self.api_url}/readyz"):
+                        if child.exit_code is not None:
+                            raise DependencyUnavailable(self._reason(child))
+                        await asyncio.sleep(POLL_S)
+            except TimeoutError as error:
+                raise DependencyUnavailable(f"The api was not ready within {API_DEADLINE_S:.0f} s.") from error
 
     async def _start_child(
         self,
@@ -291,17 +306,20 @@ class Stack:
         pause = FIRST_PAUSE_S
         while True:
             started_at = clock()
-            code = await self._children[name].wait()
+            if name in self._children:
+                code = await self._children[name].wait()
+                self._report.note(f"{name} ended (exit code {code}); starting it again.")
             if clock() - started_at > STEADY_S:
                 pause = FIRST_PAUSE_S
-            self._report.note(f"{name} ended (exit code {code}); starting it again.")
             await self._stop_child(name, grace_s=0)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_S)
             try:
                 await start()
-            except (OctaviaError, TimeoutError) as error:
+            except OctaviaError as error:
                 self._report.note(f"{name} did not start: {error}")
+                # What runs without being of use would otherwise be waited for.
+                await self._stop_child(name, grace_s=0)
 
 
 async def running_server(settings: Settings) -> str | None:
@@ -318,9 +336,10 @@ async def _is_ready(client: httpx.AsyncClient, url: str) -> bool:
     return answer.is_success
 
 
-def _first(errors: BaseExceptionGroup[OctaviaError]) -> OctaviaError:
+def _decisive(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     """One sentence is enough: what fails later mostly fails for the same reason."""
-    error: BaseException = errors
+    ours = errors.subgroup(OctaviaError)
+    error: BaseException = errors if ours is None else ours
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return error if isinstance(error, OctaviaError) else EngineUnavailable()
+    return error
