@@ -27,6 +27,8 @@ def ray_environment(base: Mapping[str, str], token: Path, threads: int) -> dict[
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         # Which would also open an HTTP port in the replica that is nobody's ingress.
         "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
+        # Otherwise Serve swallows what a replica writes to standard error, the JobWorker's log lines among it.
+        "RAY_SERVE_LOG_TO_STDERR": "1",
         # Ray's only switch for a node whose address is 127.0.0.1, and which therefore listens there alone;
         # the name tells where it is the default.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
