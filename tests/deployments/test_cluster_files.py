@@ -41,6 +41,7 @@ def test_ray_accepts_the_file(cluster: dict[str, Any]) -> None:
     assert prepared["max_workers"] > 0
 
 
+@pytest.mark.ray  # no cluster, but moto takes ten seconds to know AWS's machines
 def test_on_aws_the_autoscaler_knows_the_gpus_it_can_add(aws: None) -> None:
     """Ray fills in what an instance type has, which is how a replica that asks for a GPU makes a node start."""
     filled = AWSNodeProvider.fillout_available_node_types_resources(prepare_config(read("ray_cluster.yaml")))
