@@ -25,7 +25,7 @@ def stretch(chunk: AudioChunk, ratio: float) -> AudioChunk:
     processor = Signalsmith.Stretch()
     processor.preset(channels.shape[0], float(chunk.rate_hz))
     processor.setTimeFactor(chunk.length / length)
-    stretched: Samples = processor.process(np.ascontiguousarray(channels, dtype=np.float32))
+    stretched = np.asarray(processor.process(np.ascontiguousarray(channels, dtype=np.float32)), dtype=np.float32)
     fitted = _fitted(stretched, length)
     samples = fitted[0] if chunk.samples.ndim == 1 else np.ascontiguousarray(fitted.T)
     return AudioChunk(samples, chunk.rate_hz, chunk.offset)

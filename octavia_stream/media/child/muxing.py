@@ -35,15 +35,17 @@ def mux(path: str, directory: str, task: wire.MuxRequest, read: ReadSamples) -> 
     """Write the file. Raises MediaRejected, OSError."""
     target = Path(directory) / task.output_name
     codec = codec_for(task.container, task.rate_hz)
-    with open_media(path) as source:
-        with av.open(
+    with (
+        open_media(path) as source,
+        av.open(
             f"file:{target}",
             "w",
             format=_FORMATS.get(task.container, task.container),
             container_options=_options(task, codec.rate_hz),
-        ) as output:
-            job = _Muxing(source, output, task, read)
-            job.run()
+        ) as output,
+    ):
+        job = _Muxing(source, output, task, read)
+        job.run()
     if task.container in MP4_FAMILY and job.dub.encoder.start > 0:
         _correct_start(target, job)
     return wire.MuxResult(
