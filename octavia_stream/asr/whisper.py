@@ -60,6 +60,11 @@ class _Heard:
     probability: float
 
 
+SURE = 0.5
+"""Below this probability of the best language, the next ones are given a hearing too. Clear speech has above 0.9."""
+RIVALS = 3
+
+
 class WhisperEngine:
     """One loaded model. Not thread-safe: call it from one thread."""
 
@@ -143,8 +148,17 @@ class WhisperEngine:
             return _Heard(samples, speech, request.language, 1.0)
         if not self._model.model.is_multilingual:
             return _Heard(samples, speech, _ENGLISH, 1.0)
-        code, probability, _ = self._model.detect_language(samples)
-        return _Heard(samples, speech, Language(_TAGS.get(code, code)), float(probability))
+        _, _, ranking = self._model.detect_language(samples)
+        candidates = [_Heard(samples, speech, Language(_TAGS.get(code, code)), float(p)) for code, p in ranking]
+        if candidates[0].probability >= SURE:
+            return candidates[0]
+        # An accent can look like another language to the detector; the decoder knows which one gives sense.
+        return max(candidates[:RIVALS], key=self._plausibility)
+
+    def _plausibility(self, heard: _Heard) -> float:
+        """How sure the decoder is of the words it hears, 0 to 1, if they are in this language."""
+        [words], _ = self._run([heard], heard.language, "transcribe")
+        return sum(word.probability for word in words) / len(words) if words else 0.0
 
     def _decode(self, chunks: Sequence[_Heard], language: Language, task: AsrTask) -> list[list[Word]]:
         """The words of each chunk as Whisper times them, from the start of the chunk."""

@@ -20,6 +20,9 @@ UPLOAD_BLOCK_BYTES = 1024 * 1024
 RECONNECT_DEADLINE_S = 120.0
 """How long a server may be away before the command gives up; a restart of everything takes less."""
 
+REFUSED = range(4400, 4500)
+"""Close codes of a WebSocket that trying again does not change; the reference of the HTTP API lists them."""
+
 
 class ServerRefused(OctaviaError):
     """The server refused the request."""
@@ -76,6 +79,8 @@ class Client:
     async def upload(self, path: Path, sent: Callable[[int], None]) -> str:
         """Stream a file; `sent` is told the bytes of each block. Returns the upload's id."""
 
+        size = (await asyncio.to_thread(path.stat)).st_size
+
         async def blocks() -> AsyncIterator[bytes]:
             with path.open("rb") as file:
                 while block := await asyncio.to_thread(file.read, UPLOAD_BLOCK_BYTES):
@@ -87,7 +92,7 @@ class Client:
             "/api/v1/upload",
             # Sound is all that a dub needs; whether there is a picture too, the server sees.
             params={"file_type": "audio", "filename": path.name},
-            headers={"Content-Type": "application/octet-stream", "Content-Length": str(path.stat().st_size)},
+            headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)},
             content=blocks(),
         )
         return str(_checked(answer)["id"])
@@ -128,7 +133,10 @@ class Client:
             except InvalidStatus as error:
                 if error.response.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
                     raise ServerRefused(f"The server refused the connection ({error.response.status_code}).") from error
-            except (ConnectionClosed, OSError, TimeoutError):
+            except ConnectionClosed as closed:
+                if closed.rcvd is not None and closed.rcvd.code in REFUSED:
+                    raise ServerRefused("The server does not let this account follow the job.") from closed
+            except (OSError, TimeoutError):
                 pass
             now = asyncio.get_running_loop().time()
             lost_at = lost_at if lost_at is not None else now

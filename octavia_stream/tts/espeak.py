@@ -45,10 +45,10 @@ class PhonemeSource(Protocol):
 
 def find_espeak() -> str | None:
     """Which espeak-ng would be used, in words for `octavia doctor`; None when there is none."""
-    if _find_program() is not None:
-        return "the espeak-ng program of this system"
     if _find_wheel() is not None:
         return "espeak-ng of the piper-tts wheel, in a process of its own"
+    if _find_program() is not None:
+        return "the espeak-ng program of this system"
     return None
 
 
@@ -176,11 +176,15 @@ class EspeakChild:
 
 
 def open_espeak(deadline_s: float = 10.0) -> PhonemeSource:
-    """The first source there is. Raises ModelMissing when there is none."""
-    if (program := _find_program()) is not None:
-        return EspeakProgram(program, deadline_s)
+    """The wheel's espeak-ng, else the system's. Raises ModelMissing when there is none.
+
+    The wheel comes first: its Portuguese was read back with 6.1 % of words wrong, that of Debian's 1.51 with 9.8 %;
+    it answers thirty times as fast, and every machine speaks alike.
+    """
     if (package := _find_wheel()) is not None:
         return EspeakChild(package, deadline_s)
+    if (program := _find_program()) is not None:
+        return EspeakProgram(program, deadline_s)
     raise ModelMissing(_MISSING)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from octavia_stream.asr.transcriber import TranscribeRequest
 from octavia_stream.asr.transcript import Transcript, Word
-from octavia_stream.asr.whisper import UNKNOWN, WhisperEngine
+from octavia_stream.asr.whisper import SURE, UNKNOWN, WhisperEngine
 from octavia_stream.audio.chunk import ASR_RATE_HZ, AudioChunk
 from octavia_stream.errors import InvalidRequest, ModelCorrupt, UnsupportedLanguage
 from octavia_stream.languages import Language
@@ -138,6 +138,16 @@ def test_the_language_is_detected_and_understood(
     assert transcript.language == language
     assert transcript.language_probability > 0.8
     assert error_rate((DATA / name).with_suffix(".txt").read_text(), transcript) < limit
+
+
+def test_an_accent_that_the_detector_doubts_is_decided_by_what_gives_sense(
+    base: WhisperEngine, recording: Recording
+) -> None:
+    transcript = base.transcribe(recording("video/softcatala_english.mp4"), None)
+
+    assert transcript.language == "en"
+    assert transcript.language_probability < SURE
+    assert len(transcript.words) > 10
 
 
 @pytest.mark.parametrize("name", ["fleurs-en-002", "fleurs-en-003"])
