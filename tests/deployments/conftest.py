@@ -1,6 +1,7 @@
 """One Ray node for all tests of this room, started the way the launcher starts it."""
 
 import asyncio
+import atexit
 import logging
 import os
 import shutil
@@ -18,6 +19,7 @@ from octavia_stream.launcher.ports import LOOPBACK, free_ports
 from octavia_stream.launcher.ray_node import ray_arguments, ray_environment
 
 HOME = Path(tempfile.mkdtemp(prefix="ov-"))
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 # Ray reads these when it is imported, which the test modules of this room do at their top.
 os.environ.update(ray_environment({}, ray_token(HOME), threads=1))
 
@@ -30,10 +32,9 @@ Eventually = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
 
 
 @pytest.fixture(scope="session")
-async def ray_home() -> AsyncIterator[Path]:
-    """A directory that is removed when the session ends."""
-    yield HOME
-    shutil.rmtree(HOME, ignore_errors=True)
+def ray_home() -> Path:
+    """Where the node and the tests keep their files."""
+    return HOME
 
 
 @pytest.fixture(scope="session")
