@@ -37,7 +37,7 @@ class SubtitleWriter:
         codec = _CODECS[container]
         self._mov_text = codec == "mov_text"
         stream: Stream = output.add_stream(codec) if self._mov_text else output.add_mux_stream(codec)
-        if isinstance(stream, SubtitleStream):
+        if self._mov_text and isinstance(stream, SubtitleStream):
             stream.codec_context.subtitle_header = _ASS_HEADER
             stream.codec_context.time_base = _TIME_BASE
         stream.time_base = _TIME_BASE
