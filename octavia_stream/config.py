@@ -109,11 +109,27 @@ class WorkerSettings(_Section):
     """Chunks of one job in flight at once: the bound on memory."""
 
 
+class BillingSettings(_Section):
+    """Credits. Off, everything is free and nothing is counted."""
+
+    enabled: bool = False
+    free_credits: int = Field(default=100, ge=0)
+    """What a new account is given."""
+    pricing: Path | None = None
+    """A file of prices; None takes the one of the package, `billing/pricing.toml`."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set."""
 
     model_config = SettingsConfigDict(
-        env_prefix="OCTAVIA_", env_nested_delimiter="__", frozen=True, extra="ignore", populate_by_name=True
+        env_prefix="OCTAVIA_",
+        env_nested_delimiter="__",
+        # One variable changes one field; the section's other defaults stay.
+        nested_model_default_partial_update=True,
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
     )
 
     home: Path = Field(default_factory=default_home)
@@ -131,3 +147,4 @@ class Settings(BaseSettings):
     models: ModelSettings = ModelSettings()
     serve: ServeSettings = ServeSettings()
     worker: WorkerSettings = WorkerSettings()
+    billing: BillingSettings = BillingSettings()

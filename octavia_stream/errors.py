@@ -47,6 +47,12 @@ class Unauthorized(OctaviaError):
     code = "unauthorized"
 
 
+class InsufficientCredits(OctaviaError):
+    """There are not enough credits for this."""
+
+    code = "insufficient_credits"
+
+
 class MediaRejected(OctaviaError):
     """The file cannot be used."""
 
@@ -57,6 +63,12 @@ class MediaTooLarge(MediaRejected):
     """The file is larger or longer than this server accepts."""
 
     code = "media_too_large"
+
+
+class SubtitlesRejected(MediaRejected):
+    """The subtitle file cannot be used."""
+
+    code = "subtitles_rejected"
 
 
 class NoSpeech(MediaRejected):

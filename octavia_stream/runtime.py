@@ -10,6 +10,10 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from octavia_stream.accounts.store import AccountStore
+from octavia_stream.billing.credits import CreditStore
+from octavia_stream.billing.job_charges import JobCharges
+from octavia_stream.billing.prices import read_prices
+from octavia_stream.billing.welcome import welcome_gift
 from octavia_stream.config import Settings
 from octavia_stream.database.pool import Database
 from octavia_stream.errors import DependencyUnavailable
@@ -34,6 +38,8 @@ class Runtime:
     accounts: AccountStore
     uploads: UploadStore
     feed: EventFeed
+    credits: CreditStore
+    charges: JobCharges
 
 
 @asynccontextmanager
@@ -47,16 +53,19 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(Database(settings.database_url.get_secret_value()))
         redis = await stack.enter_async_context(RedisEvents(settings.redis_url.get_secret_value()))
-        jobs = PostgresJobStore(pool, redis)
+        charges = JobCharges(read_prices(settings.billing.pricing), settings.billing, settings.media.max_duration_s)
+        jobs = PostgresJobStore(pool, redis, charges)
         yield Runtime(
             settings=settings,
             pool=pool,
             redis=redis,
             objects=ObjectStore.from_url(storage_url(settings)),
             jobs=jobs,
-            accounts=await stack.enter_async_context(AccountStore(pool)),
+            accounts=await stack.enter_async_context(AccountStore(pool, welcome_gift(settings.billing))),
             uploads=UploadStore(pool),
             feed=await stack.enter_async_context(EventFeed(jobs, redis)),
+            credits=CreditStore(pool),
+            charges=charges,
         )
 
 

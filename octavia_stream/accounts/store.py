@@ -2,16 +2,20 @@
 
 import re
 import unicodedata
-from typing import Self
+from collections.abc import Awaitable, Callable
+from typing import Self, TypeAlias
 from uuid import UUID
 
 import msgspec
 
 from octavia_stream.accounts.account import Account
 from octavia_stream.accounts.passwords import Passwords
-from octavia_stream.database.pool import Database
+from octavia_stream.database.pool import Connection, Database
 from octavia_stream.database.uuid7 import uuid7
 from octavia_stream.errors import Conflict, InvalidRequest, NotFound, Unauthorized
+
+Welcome: TypeAlias = Callable[[Connection, UUID], Awaitable[None]]
+"""What else happens to a new account, in the transaction that makes it."""
 
 EMAIL_MAX = 254  # RFC 5321, by way of erratum 1690 to RFC 3696
 # Not a judge of addresses, only a guard against typing slips: whether mail arrives is the proof.
@@ -37,8 +41,9 @@ def normal_email(email: str) -> str:
 class AccountStore:
     """Who may log in. Methods raise DependencyUnavailable while Postgres is away."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, welcome: Welcome | None = None) -> None:
         self._database = database
+        self._welcome = welcome
         self._passwords = Passwords()
 
     async def __aenter__(self) -> Self:
@@ -51,9 +56,12 @@ class AccountStore:
         """A new account. Raises InvalidRequest, or Conflict when the address has one already."""
         normal = normal_email(email)
         hashed = await self._passwords.hash(password)
-        row = await self._database.fetchrow(_SIGN_UP, uuid7(), normal, hashed)
-        if row is None:
-            raise Conflict("There is an account with this e-mail address already; log in instead.")
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(_SIGN_UP, uuid7(), normal, hashed)
+            if row is None:
+                raise Conflict("There is an account with this e-mail address already; log in instead.")
+            if self._welcome is not None:
+                await self._welcome(connection, row["id"])
         return msgspec.convert(dict(row), Account)
 
     async def authenticate(self, email: str, password: str) -> Account:

@@ -23,6 +23,7 @@ from octavia_stream.events.event import (
 )
 from octavia_stream.events.feed import Head
 from octavia_stream.jobs import queries
+from octavia_stream.jobs.charges import Charges, NoCharges
 from octavia_stream.jobs.job import TERMINAL, Artifact, Claim, DubbingOptions, Job, JobKind, JobStatus
 
 MAX_ATTEMPTS = 5
@@ -44,9 +45,11 @@ class EventPublisher(Protocol):
 class PostgresJobStore:
     """`JobStore` on Postgres. All methods raise DependencyUnavailable while it is away."""
 
-    def __init__(self, database: Database, publisher: EventPublisher) -> None:
+    def __init__(self, database: Database, publisher: EventPublisher, charges: Charges | None = None) -> None:
+        """charges: what jobs cost; None: nothing."""
         self._database = database
         self._publisher = publisher
+        self._charges = charges or NoCharges()
 
     async def create(self, owner_id: UUID, kind: JobKind, upload_id: UUID, options: DubbingOptions) -> Job:
         row = await self._database.fetchrow(queries.CREATE, uuid7(), owner_id, kind, upload_id, options)
@@ -69,6 +72,7 @@ class PostgresJobStore:
                 raise Conflict("This job was cancelled; create a new one.")
             if job.submitted_at is not None:
                 return job
+            await self._charges.submitted(connection, job)
             await connection.fetchrow(queries.SUBMIT, job_id)
             records = await _append(connection, job_id, [Submitted()])
             job = _job(_found(await connection.fetchrow(queries.GET, job_id, owner_id)))
@@ -84,7 +88,7 @@ class PostgresJobStore:
                 raise Conflict(f"This job is already {row['status']}.")
             await connection.execute(queries.REQUEST_CANCEL, job_id)
             if not row["held"]:
-                records = await _end(connection, job_id, "cancelled", Cancelled())
+                records = await self._end(connection, job_id, "cancelled", Cancelled())
             job = _job(_found(await connection.fetchrow(queries.GET, job_id, owner_id)))
         await self._publisher.publish(job_id, records)
         return job
@@ -108,7 +112,7 @@ class PostgresJobStore:
                 ending = _ending_instead(row)
                 if ending is not None:
                     claim = None
-                    records = await _end(connection, job_id, *ending)
+                    records = await self._end(connection, job_id, *ending)
                 else:
                     claim, records = await _take(connection, job_id, worker_id, lease_s)
             await self._publisher.publish(job_id, records)
@@ -169,8 +173,25 @@ class PostgresJobStore:
             held = await _hold(connection, claim)
             if status == "completed" and held["cancel_requested"]:
                 status, event, artifacts = "cancelled", Cancelled(), ()
-            records = await _end(connection, claim.job.id, status, event, artifacts, report)
+            records = await self._end(connection, claim.job.id, status, event, artifacts, report)
         await self._publisher.publish(claim.job.id, records)
+
+    async def _end(
+        self,
+        connection: Connection,
+        job_id: UUID,
+        status: JobStatus,
+        event: JobEvent,
+        artifacts: Sequence[Artifact] = (),
+        report: dict[str, Any] | None = None,
+    ) -> list[JobEventRecord]:
+        """End a locked job: the row, its last event, and what it cost."""
+        code, message = (event.code, event.message) if isinstance(event, Failed) else (None, None)
+        row = _found(
+            await connection.fetchrow(queries.END, job_id, status, code, message, list(artifacts), report or {})
+        )
+        await self._charges.ended(connection, _job(row))
+        return await _append(connection, job_id, [event])
 
 
 def _job(row: Row) -> Job:
@@ -230,20 +251,6 @@ async def _reflect(connection: Connection, job_id: UUID, held: Row, events: Sequ
     if warnings != held["warnings"]:
         await connection.execute(queries.WARNINGS, job_id, warnings)
     return told
-
-
-async def _end(
-    connection: Connection,
-    job_id: UUID,
-    status: JobStatus,
-    event: JobEvent,
-    artifacts: Sequence[Artifact] = (),
-    report: dict[str, Any] | None = None,
-) -> list[JobEventRecord]:
-    """End a locked job: the row and its last event."""
-    code, message = (event.code, event.message) if isinstance(event, Failed) else (None, None)
-    await connection.execute(queries.END, job_id, status, code, message, list(artifacts), report or {})
-    return await _append(connection, job_id, [event])
 
 
 async def _append(connection: Connection, job_id: UUID, events: Sequence[JobEvent]) -> list[JobEventRecord]:

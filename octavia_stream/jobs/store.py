@@ -25,7 +25,8 @@ class JobStore(Protocol):
         ...
 
     async def submit(self, job_id: UUID, owner_id: UUID) -> Job:
-        """Let workers have it. Submitting again is the same as once; raises Conflict on a cancelled job."""
+        """Let workers have it. Submitting again is the same as once; raises Conflict on a cancelled job,
+        InsufficientCredits when it costs more than the owner has."""
         ...
 
     async def request_cancel(self, job_id: UUID, owner_id: UUID) -> Job:

@@ -1,0 +1,68 @@
+"""What jobs cost: credits are held when a job starts, and charged for what it delivered when it ends."""
+
+from typing import Any
+
+import msgspec
+
+from octavia_stream.billing import ledger
+from octavia_stream.billing.prices import PricingTiers
+from octavia_stream.config import BillingSettings
+from octavia_stream.database.pool import Connection
+from octavia_stream.jobs.job import Job, JobKind, JobStatus
+from octavia_stream.media.info import MediaInfo
+
+_MEDIA_INFO = "select media_info from upload where id = $1"
+
+REASONS: dict[JobStatus, str] = {"failed": "The job failed.", "cancelled": "The job was cancelled."}
+
+
+class Quote(msgspec.Struct, frozen=True):
+    """What a job will be held for. It never costs more."""
+
+    seconds: float
+    """Of sound, as the file says; the longest this server takes when it does not."""
+    credits: int
+    exact: bool
+    """False when the file does not say how long it is: then only what is delivered is charged, and that is less."""
+
+
+class JobCharges:
+    """The `Charges` of jobs, by a table of prices."""
+
+    def __init__(self, prices: PricingTiers, settings: BillingSettings, longest_s: float) -> None:
+        """longest_s: seconds of sound that no file may exceed."""
+        self.prices = prices
+        self._enabled = settings.enabled
+        self._longest_s = longest_s
+
+    def quote(self, kind: JobKind, media_info: dict[str, Any] | None) -> Quote:
+        """media_info: what the probe found in the upload, as it is stored."""
+        said_s = 0.0 if media_info is None else msgspec.convert(media_info, MediaInfo).duration_s
+        exact = said_s > 0
+        seconds = said_s if exact else self._longest_s
+        return Quote(seconds, self.prices.quote(kind, seconds) if self._enabled else 0, exact)
+
+    async def submitted(self, connection: Connection, job: Job) -> None:
+        if not self._enabled:
+            return
+        price = self.quote(job.kind, await connection.fetchval(_MEDIA_INFO, job.upload_id)).credits
+        if price:
+            key = f"reserve/{job.id}"
+            await ledger.reserve(connection, job.owner_id, price, key=key, reason=job.kind, job_id=job.id)
+
+    async def ended(self, connection: Connection, job: Job) -> None:
+        """Also when billing was switched off since the job was submitted: what is held must not stay so."""
+        hold = await ledger.hold_of_job(connection, job.id)
+        if hold is None:
+            return
+        if job.status != "completed":
+            await ledger.release(connection, hold, reason=REASONS[job.status])
+            return
+        await ledger.capture(connection, hold, min(hold.amount, self._due(job, hold.amount)), reason=job.kind)
+
+    def _due(self, job: Job, quoted: int) -> int:
+        """The price of what was delivered, by the length that was decoded; as quoted when the report has none."""
+        samples, rate_hz = job.report.get("samples"), job.report.get("rate_hz")
+        if not (isinstance(samples, int) and isinstance(rate_hz, int) and rate_hz > 0):
+            return quoted
+        return self.prices.quote(job.kind, samples / rate_hz)

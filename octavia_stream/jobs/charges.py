@@ -1,0 +1,28 @@
+"""Port: what jobs cost. It is asked within the transaction that changes the job: both happen, or neither."""
+
+from typing import Protocol
+
+from octavia_stream.database.pool import Connection
+from octavia_stream.jobs.job import Job
+
+
+class Charges(Protocol):
+    """Sets aside what a job may cost, and settles when it ends. The job's row is locked by whoever asks."""
+
+    async def submitted(self, connection: Connection, job: Job) -> None:
+        """The job is about to be submitted, for the first time. Raises InsufficientCredits: then it is not."""
+        ...
+
+    async def ended(self, connection: Connection, job: Job) -> None:
+        """The job has just ended; its status and report say how."""
+        ...
+
+
+class NoCharges:
+    """Everything is free."""
+
+    async def submitted(self, connection: Connection, job: Job) -> None:
+        pass
+
+    async def ended(self, connection: Connection, job: Job) -> None:
+        pass
