@@ -13,7 +13,7 @@ from api.auth import PROTECTED
 from api.downloads import download_job, download_job_head, job_url
 from api.errors import problems
 from api.events import stream_job_events, watch_job
-from api.languages import chosen_voice, reach_of
+from api.languages import reach_of
 from api.services import JobId, OwnerId, Services, TheServices
 from octavia_stream.errors import MediaRejected
 from octavia_stream.events.event import JobEventRecord, Progress, StageCount
@@ -127,7 +127,7 @@ def dubbing_options(data: VideoTranslation, services: Services) -> DubbingOption
     """The stored form of a request: languages reduced, the voice fixed. Raises UnsupportedLanguage."""
     target = parse_language(data.target_language)
     source = parse_language(data.source_language) if data.source_language is not None else None
-    voice = chosen_voice(services.registry, target, data.voice)
+    voice = services.registry.choose_voice(target, data.voice)
     reach_of(services.registry, services.runtime.settings.models).check(target, source)
     return DubbingOptions(
         target_language=target,

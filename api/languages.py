@@ -85,20 +85,6 @@ def reach_of(registry: Registry, settings: ModelSettings) -> Reach:
     return Reach(heard, registry.mt_pairs(), asr_translates=asr.translates and len(heard) > 1)
 
 
-def chosen_voice(registry: Registry, target: Language, voice_id: str | None) -> Voice:
-    """The voice asked for, or the default. Raises UnsupportedLanguage when it cannot speak `target` here."""
-    if voice_id is None:
-        return registry.default_voice(target)
-    usable = registry.voices(target)
-    for voice in usable:
-        if voice.id == voice_id:
-            return voice
-    names = ", ".join(voice.id for voice in usable) or "none"
-    raise UnsupportedLanguage(
-        f"There is no voice of that name that speaks {language_name(target)}; installed are {names}."
-    )
-
-
 @get("/languages", operation_id="listLanguages", summary="What can be dubbed into what", responses=problems())
 async def list_languages(services: TheServices) -> LanguagesView:
     """Languages that have both a translation and a voice, by tag."""

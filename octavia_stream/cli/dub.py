@@ -72,8 +72,7 @@ async def _check_media(order: DubOrder, settings: Settings) -> None:
     """Say no before anything is started, when it is already clear that the server would."""
     target = parse_language(order.to)
     registry = Registry(settings.models, settings.home)
-    if order.voice is None:
-        registry.default_voice(target)
+    registry.choose_voice(target, order.voice)
     if order.source is not None:
         plan_route(parse_language(order.source), target, registry.mt_pairs())
     choose_track(await probe(order.file, settings.media), order.audio_track)

@@ -31,6 +31,8 @@ MAX_GAIN_DB = 24.0
 """A whisper in the original does not make the dub whisper; a shout in the dub is no answer to noise."""
 LOUDNESS_SPREAD_LU = 6.0
 """How far one sentence may lie from the speech of the whole file."""
+NOTABLE_GAP_S = 0.05
+"""Shorter gaps in the timestamps are rounding."""
 SPEECH_STAGES: tuple[Stage, ...] = ("transcribe", "translate", "synthesize")
 DEFAULT_LOUDNESS_LUFS = -23.0
 """EBU R128, for speech in an original that cannot be measured."""
@@ -94,6 +96,9 @@ async def dub_file(
             raise NoSpeech("No speech was found in this file, so there is nothing to dub.")
         if decoded.errors or decoded.truncated:
             emit(Warned("damaged_media", "Parts of the file are damaged; what could be read of it is dubbed."))
+        elif decoded.filled > decoded.source_rate_hz * NOTABLE_GAP_S:
+            gap_s = decoded.filled / decoded.source_rate_hz
+            emit(Warned("missing_sound", f"The sound has gaps of {gap_s:.1f} s in all; they are silent in the dub."))
         for stage in SPEECH_STAGES:
             progress.ended(stage)
         source_cues, target_cues = _captions(fitted, listener.length)

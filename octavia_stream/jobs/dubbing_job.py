@@ -93,7 +93,7 @@ class DubbingJob:
         info = await probe(source, settings.media)
         track = choose_track(info, options.audio_track)
         target = parse_language(options.target_language)
-        voice = self._voice(options.voice, target)
+        voice = self._registry.choose_voice(target, options.voice)
         container = container_for(info)
         return DubRequest(
             source=source,
@@ -113,14 +113,6 @@ class DubbingJob:
             attempts=settings.worker.chunk_attempts,
             window_chunks=settings.worker.window_chunks,
         )
-
-    def _voice(self, voice_id: str | None, target: Language) -> Voice:
-        if voice_id is None:
-            return self._registry.default_voice(target)
-        voice = self._registry.voice(voice_id)
-        if voice.language != target:
-            raise InvalidRequest(f"The voice {voice_id} speaks {voice.language}, not {target}.")
-        return voice
 
     def _route(self, spoken: Language, target: Language) -> Route:
         return plan_route(spoken, target, self._registry.mt_pairs())

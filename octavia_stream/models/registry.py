@@ -145,6 +145,21 @@ class Registry:
         spoken = ", ".join(sorted({voice.language for voice in self.voices()})) or "none"
         raise UnsupportedLanguage(f"No voice speaks {name}; the installed voices speak {spoken}.")
 
+    def choose_voice(self, language: Language, voice_id: str | None = None) -> Voice:
+        """The installed voice asked for, or the language's default.
+
+        Raises UnsupportedLanguage when there is none, or the one asked for does not speak this language here.
+        """
+        if voice_id is None:
+            return self.default_voice(language)
+        voices = {voice.id: voice for voice in self.voices(language)}
+        if voice_id in voices:
+            return voices[voice_id]
+        names = ", ".join(voices) or "none"
+        raise UnsupportedLanguage(
+            f"There is no voice {voice_id!r} that speaks {language_name(language)}; installed are {names}."
+        )
+
     # Sources
 
     def _specs(self, entry: ModelEntry) -> tuple[str, ...]:
