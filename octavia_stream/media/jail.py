@@ -215,8 +215,8 @@ class Jail:
             while await process.stdout.read(wire.BLOCK_BYTES):
                 pass
         await process.wait()
-        if self._stderr is not None:
-            await self._stderr
+        if self._stderr is not None and (stderr := await self._stderr):
+            logger.debug("media child said: %s", stderr.decode(errors="replace"))
 
     async def _raise_its_error(self) -> None:
         while True:

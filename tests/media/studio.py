@@ -116,7 +116,8 @@ class _Writer:
         track = self._track
         assert isinstance(track, Sound)
         samples = burst_sound(track.rate_hz, track.channels, track.seconds, track.bursts)
-        size = track.rate_hz // 50
+        # Long silence in long frames, or a day of it would take minutes to make.
+        size = track.rate_hz // 50 if track.seconds < 1_000 else 4_608
         for position in range(0, len(samples), size):
             block = np.ascontiguousarray(samples[position : position + size].T)
             frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=self._stream.codec_context.layout.name)

@@ -1,5 +1,6 @@
 """Tracks of the source that are kept: copied packet for packet, or encoded anew when they cannot be."""
 
+import io
 from typing import TYPE_CHECKING
 
 import av
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 _ATTACHED = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
 _KEPT_METADATA = ("language", "title", "handler_name")
-_ORIGINAL = av.stream.Disposition.original
+ORIGINAL = av.stream.Disposition.original
 _WEBM_SOUND = {"opus", "vorbis"}
 _TAGS = {"hevc": "hvc1"}
 """The name under which Apple's players accept H.265 in MP4, which FFmpeg does not choose by itself."""
@@ -29,16 +30,37 @@ def first_picture(source: "InputContainer") -> "av.VideoStream | None":
     return None
 
 
+def can_hold(output: "OutputContainer", source: "Stream", container: str) -> bool:
+    """Whether the container takes the track as it is: a trial, for FFmpeg's own table promises too much."""
+    if isinstance(source, av.AudioStream):
+        name = _codec_name(source)
+        # Few players know PCM in MP4, and FFmpeg writes it only for layouts that have a name.
+        if (container == "webm" and name not in _WEBM_SOUND) or (container == "mp4" and name.startswith("pcm_")):
+            return False
+    try:
+        with av.open(io.BytesIO(), "w", format=output.format.name) as trial:
+            CopiedTrack(trial, source, container)
+            trial.start_encoding()
+    except MEDIA_ERRORS:
+        return False
+    return True
+
+
+def _codec_name(source: "Stream") -> str:
+    context = source.codec_context
+    return context.codec.canonical_name if context is not None else "unknown"
+
+
 class CopiedTrack:
     """A track whose packets go over as they are."""
 
     def __init__(self, output: "OutputContainer", source: "Stream", container: str) -> None:
-        """Raises ValueError or FFmpegError when the container cannot hold the codec."""
+        """Ask `can_hold` first."""
         self.stream = output.add_stream_from_template(source, opaque=True)
         for name in _KEPT_METADATA:
             if name in source.metadata:
                 self.stream.metadata[name] = source.metadata[name]
-        tag = _TAGS.get(source.codec_context.codec.canonical_name)
+        tag = _TAGS.get(_codec_name(source))
         if tag and container in MP4_FAMILY:
             self.stream.codec_context.codec_tag = tag
         self._output = output
@@ -59,19 +81,6 @@ class CopiedTrack:
         """Nothing is held back."""
 
 
-def copied_sound(output: "OutputContainer", source: "av.AudioStream", container: str) -> CopiedTrack | None:
-    """The original sound as it is; None when the container cannot hold it."""
-    name = source.codec_context.codec.canonical_name
-    if container == "webm" and name not in _WEBM_SOUND:
-        return None
-    try:
-        track = CopiedTrack(output, source, container)
-    except MEDIA_ERRORS:
-        return None
-    track.stream.disposition = _ORIGINAL
-    return track
-
-
 class ReencodedTrack:
     """The original sound in a codec that the container can hold; at most two channels."""
 
@@ -85,7 +94,7 @@ class ReencodedTrack:
         for name in _KEPT_METADATA:
             if name in source.metadata:
                 self.stream.metadata[name] = source.metadata[name]
-        self.stream.disposition = _ORIGINAL
+        self.stream.disposition = ORIGINAL
         self._converter = Converter(codec.rate_hz, "mono" if channels == 1 else "stereo")
         self._timeline = Timeline(codec.rate_hz, channels)
         self._start_s = start_s

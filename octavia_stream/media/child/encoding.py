@@ -95,6 +95,8 @@ class SoundEncoder:
 
     def encode(self, samples: NDArray[np.float32]) -> None:
         """Append, shape (n, channels)."""
+        if not len(samples):
+            return
         if not self.length and self.front_padding:
             self._push(np.zeros((self.front_padding, samples.shape[1]), np.float32))
         self.length += len(samples)
@@ -104,13 +106,16 @@ class SoundEncoder:
         """Write what the encoder still holds."""
         if not self.length:
             return
-        for packet in self.stream.encode(None):
-            self._drop_padding(packet)
-            self._output.mux(packet)
+        packets = self.stream.encode(None)
+        if self._encoder == "aac" and not self._mp4:
+            for packet in packets:
+                self._drop_from_end(packet, self._padding(packet))
+        elif self._encoder == "libmp3lame" and packets:
+            # The header of an MP3 file has room for one number, and FFmpeg writes that of the last packet.
+            self._drop_from_end(packets[-1], sum(self._padding(packet) for packet in packets))
+        self._output.mux(packets)
 
     def _push(self, samples: NDArray[np.float32]) -> None:
-        if not len(samples):
-            return
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout=self._layout)
         frame.sample_rate = self.rate_hz
         frame.time_base = self._time_base
@@ -118,12 +123,17 @@ class SoundEncoder:
         self._next_pts += len(samples)
         self._output.mux(self.stream.encode(frame))
 
-    def _drop_padding(self, packet: "av.Packet[av.AudioStream]") -> None:
-        """Say how much of a short last AAC frame is padding, which Matroska stores (libopus says it itself)."""
-        if self._encoder != "aac" or self._mp4 or packet.duration is None or packet.duration >= AAC_FRAME:
+    def _padding(self, packet: "av.Packet[av.AudioStream]") -> int:
+        """Samples of the packet that are not of the sound but fill its frame."""
+        frame_size: int = self.stream.codec_context.frame_size
+        return max(0, frame_size - (packet.duration or 0))
+
+    def _drop_from_end(self, packet: "av.Packet[av.AudioStream]", count: int) -> None:
+        """Let readers drop so many samples from the end; Matroska and MP3 store it."""
+        if not count:
             return
         # AV_PKT_DATA_SKIP_SAMPLES: samples to drop from the start, from the end (32 bit little-endian), two reasons.
-        data = (0).to_bytes(4, "little") + (AAC_FRAME - packet.duration).to_bytes(4, "little") + b"\0\0"
+        data = (0).to_bytes(4, "little") + count.to_bytes(4, "little") + b"\0\0"
         # PyAV's stubs leave out the constructor.
         skip = PacketSideData(packet_sidedata_type_from_literal("skip_samples"), len(data))  # type: ignore[call-arg]
         skip.update(data)

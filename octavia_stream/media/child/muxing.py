@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from octavia_stream.audio.resampling import Resampler, resampled_length
 from octavia_stream.errors import MediaRejected
 from octavia_stream.media import wire
-from octavia_stream.media.child.copying import CopiedTrack, ReencodedTrack, copied_sound, first_picture
+from octavia_stream.media.child.copying import ORIGINAL, CopiedTrack, ReencodedTrack, can_hold, first_picture
 from octavia_stream.media.child.edit_list import Edit, write_edit
 from octavia_stream.media.child.encoding import AAC_PRIMING, MP4_FAMILY, SoundEncoder, codec_for
 from octavia_stream.media.child.opening import MEDIA_ERRORS, open_media
@@ -104,37 +104,40 @@ class _Muxing:
         stream = first_picture(self._source)
         if stream is None:
             return
-        try:
-            self._tracks[stream.index] = CopiedTrack(self._output, stream, self._task.container)
-        except MEDIA_ERRORS as error:
+        kind = self._task.container
+        if not can_hold(self._output, stream, kind):
             name = stream.codec_context.codec.canonical_name.upper()
-            kind = self._task.container.upper()
-            raise MediaRejected(f"{kind} cannot hold a picture in {name}; choose MKV.") from error
+            raise MediaRejected(f"{kind.upper()} cannot hold a picture in {name}; choose MKV.")
+        self._tracks[stream.index] = CopiedTrack(self._output, stream, kind)
         self._output.set_chapters(self._source.chapters())
 
     def _add_original(self, index: int) -> None:
         stream = next((s for s in self._source.streams.audio if s.index == index), None)
         if stream is None or stream.codec_context is None:
             raise MediaRejected(f"The file has no sound track {index}.")
-        copied = copied_sound(self._output, stream, self._task.container)
-        self.original_copied = copied is not None
-        if copied is None:
+        kind = self._task.container
+        self.original_copied = can_hold(self._output, stream, kind)
+        track: Track
+        if self.original_copied:
+            track = CopiedTrack(self._output, stream, kind)
+            track.stream.disposition = ORIGINAL
+        else:
+            track = ReencodedTrack(self._output, stream, kind)
             self.warnings.append("The original sound was encoded anew, for this kind of file cannot hold it as it was.")
-        track = copied or ReencodedTrack(self._output, stream, self._task.container)
         if self._task.original_title:
             track.stream.metadata["title"] = track.stream.metadata["handler_name"] = self._task.original_title
         self._tracks[index] = track
 
     def _add_subtitles(self) -> list[SubtitleWriter]:
-        if self._task.container not in {"mp4", "mov", "mkv", "webm"}:
+        kind = self._task.container
+        if kind not in {"mp4", "mov", "mkv", "webm"}:
             return []
-        writers = [SubtitleWriter(self._output, self._task.container, track) for track in self._task.subtitles]
+        writers = [SubtitleWriter(self._output, kind, track) for track in self._task.subtitles]
         for stream in self._source.streams.subtitles:
-            try:
-                self._tracks[stream.index] = CopiedTrack(self._output, stream, self._task.container)
-            except MEDIA_ERRORS:
-                kind = self._task.container.upper()
-                self.warnings.append(f"A subtitle track was left out: {kind} cannot hold it as it is.")
+            if can_hold(self._output, stream, kind):
+                self._tracks[stream.index] = CopiedTrack(self._output, stream, kind)
+            else:
+                self.warnings.append(f"A subtitle track was left out: {kind.upper()} cannot hold it as it is.")
         return writers
 
     def run(self) -> None:
