@@ -14,6 +14,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, License, SecurityScheme
 
 from api.auth import BEARER_SCHEME, TICKET_SCHEME, BearerAuthentication, auth_router
+from api.billing import billing_router
 from api.correlation import Correlation
 from api.errors import problem_response
 from api.health import health_router
@@ -53,7 +54,13 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
         route_handlers=[
             Router(
                 "/api/v1",
-                route_handlers=[auth_router, upload_router(settings.api), jobs_router, languages_router],
+                route_handlers=[
+                    auth_router,
+                    upload_router(settings.api),
+                    jobs_router,
+                    languages_router,
+                    billing_router,
+                ],
             ),
             health_router,
         ],

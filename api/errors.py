@@ -23,6 +23,7 @@ RETRY_AFTER_S = 2
 STATUS: dict[type[errors.OctaviaError], int] = {
     errors.InvalidRequest: 400,
     errors.Unauthorized: 401,
+    errors.InsufficientCredits: 402,
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.JobCancelled: 409,
@@ -173,6 +174,7 @@ def _headers(error: Exception, status: int) -> dict[str, str]:
 _DESCRIPTIONS = {
     400: "The request is not valid.",
     401: "No valid token.",
+    402: "There are not enough credits for this.",
     404: "There is no such thing, or it is not yours.",
     406: "There is nothing to send in that form.",
     409: "The thing is not in a state that allows this.",

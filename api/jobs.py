@@ -10,6 +10,7 @@ from litestar import Response, Router, get, post
 from litestar.params import JSONBody, QueryParameter
 
 from api.auth import PROTECTED
+from api.billing import quote_job
 from api.downloads import download_job, download_job_head, job_url
 from api.errors import problems
 from api.events import stream_job_events, watch_job
@@ -153,10 +154,10 @@ def check_audio_track(wanted: int | None, upload: Upload) -> None:
     operation_id="processJob",
     summary="Start a job",
     status_code=202,
-    responses=problems(401, 404, 409),
+    responses=problems(401, 402, 404, 409),
 )
 async def process_job(job_id: JobId, owner_id: OwnerId, services: TheServices) -> Response[JobView]:
-    """Workers may take it from now on. Asking again changes nothing."""
+    """Workers may take it from now on. Asking again changes nothing. 402 when it costs more credits than there are."""
     job = await services.runtime.jobs.submit(job_id, owner_id)
     return Response(view(job), headers={"Location": job_url(job.id)})
 
@@ -245,6 +246,7 @@ jobs_router = Router(
     "/jobs",
     route_handlers=[
         create_video_translation,
+        quote_job,
         process_job,
         cancel_job,
         list_jobs,

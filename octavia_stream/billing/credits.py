@@ -27,6 +27,13 @@ class CreditStore:
         async with self._database.connection() as connection:
             return await ledger.balance(connection, owner_id)
 
+    async def balance_and_holds(self, owner_id: UUID) -> tuple[Balance, list[Hold]]:
+        """What somebody has and what of it is set aside, as of one instant."""
+        async with self._database.connection() as connection, connection.transaction(isolation="repeatable_read"):
+            now = await ledger.balance(connection, owner_id)
+            rows = await connection.fetch(queries.OPEN_HOLDS, owner_id)
+        return now, [msgspec.convert(dict(row), Hold) for row in rows]
+
     async def open_holds(self, owner_id: UUID) -> list[Hold]:
         """What is set aside now, oldest first."""
         rows = await self._database.fetch(queries.OPEN_HOLDS, owner_id)
