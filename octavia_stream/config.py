@@ -20,28 +20,39 @@ def default_home() -> Path:
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class ApiSettings(_Section):
     """The HTTP door."""
 
     host: str = "127.0.0.1"
+    """Address the api listens on; loopback unless something in front of it speaks TLS."""
     port: int = 8000
+    """Port of the api; 0 takes a free one."""
     access_token_minutes: int = 60
+    """How long a log-in lasts."""
     max_upload_bytes: int = 5 * 1024**3
+    """Largest file accepted, in bytes."""
     public_url: str | None = None
+    """Where users reach the server, such as `https://dub.example.org`: WebSockets from its pages are let in."""
 
 
 class MediaSettings(_Section):
     """What files are accepted, and how much a jailed child may use."""
 
     max_duration_s: int = 4 * 3600
+    """Longest file accepted, in seconds of decoded sound."""
     max_streams: int = 64
+    """Most tracks in one file."""
     max_width: int = 8192
+    """Widest picture, in pixels."""
     max_height: int = 8192
+    """Highest picture, in pixels."""
     jail_memory_bytes: int = 2 * 1024**3
+    """Address space of a child that opens media."""
     jail_cpu_s: int = 7200
+    """CPU seconds of a child that opens media."""
     require_jail: bool = False
     """Refuse to open media at all when no jail stronger than rlimits is available."""
 
@@ -54,12 +65,15 @@ class ModelSettings(_Section):
     mt: tuple[str, ...] = ()
     """Catalogue ids of translation models to prefer, best first; others follow in the catalogue's order."""
     device: Literal["cpu", "cuda"] = "cpu"
+    """Where models run."""
     compute_type: str = "int8"
+    """CTranslate2's number type: `int8` on a CPU, `float16` on a GPU."""
     threads: int = 1
     """Per replica. Replicas times threads should not exceed the cores."""
     allow_noncommercial: bool = False
+    """Use models whose licence forbids commercial use."""
     cache_dir: Path | None = None
-    """Joined and converted models; None takes `models/` below home."""
+    """Joined and converted models; else `models/` below home."""
     directories: dict[str, Path] = {}
     """Catalogue id → directory that overrides where the model comes from."""
     offline: bool = True
@@ -70,13 +84,21 @@ class ReplicaSettings(_Section):
     """How many replicas of one deployment, and what each may take."""
 
     min_replicas: int = 1
+    """Replicas that always run."""
     max_replicas: int = 1
+    """Replicas to scale up to."""
     num_cpus: float = 1.0
+    """CPUs that Ray reserves for a replica: bookkeeping, not a limit."""
     num_gpus: float = 0.0
+    """GPUs that Ray reserves for a replica; fractions share one."""
     max_ongoing_requests: int = 4
+    """Calls that a replica takes at once; more than one keeps it busy between them."""
     max_queued_requests: int = 64
+    """Calls that wait per caller before the next is refused."""
     max_batch_size: int = 8
+    """Calls of different jobs that are computed together."""
     batch_wait_ms: int = 20
+    """How long a batch waits for company, in milliseconds."""
     deadline_s: float = 300.0
     """How long a caller waits for one answer, waiting in queues included."""
     stuck_after_s: float = 120.0
@@ -94,17 +116,22 @@ class ServeSettings(_Section):
     tts: ReplicaSettings = ReplicaSettings(min_replicas=2, max_replicas=2, num_cpus=0.7, max_ongoing_requests=2)
     worker: ReplicaSettings = ReplicaSettings(num_cpus=0.1, max_ongoing_requests=16)
     ray_address: str | None = None
-    """Join this cluster; None lets `octavia serve` start a node of its own."""
+    """Join this Ray cluster; else `octavia serve` starts a node of its own."""
 
 
 class WorkerSettings(_Section):
     """The JobWorker."""
 
     concurrent_jobs: int = 4
+    """Jobs that one worker runs at once."""
     lease_s: float = 10.0
+    """How long a job stays with a worker that gives no sign of life, in seconds."""
     heartbeat_s: float = 2.0
+    """How often a worker gives one."""
     poll_s: float = 1.0
+    """How often a worker looks for jobs when nothing tells it of any."""
     chunk_attempts: int = 3
+    """How often a piece of work is tried when a model server dies over it."""
     window_chunks: int = 4
     """Chunks of one job in flight at once: the bound on memory."""
 
@@ -113,6 +140,7 @@ class BillingSettings(_Section):
     """Credits. Off, everything is free and nothing is counted."""
 
     enabled: bool = False
+    """Charge credits for jobs; off, everything is free."""
     free_credits: int = Field(default=100, ge=0)
     """What a new account is given."""
     pricing: Path | None = None
@@ -130,18 +158,21 @@ class Settings(BaseSettings):
         frozen=True,
         extra="ignore",
         populate_by_name=True,
+        use_attribute_docstrings=True,
     )
 
     home: Path = Field(default_factory=default_home)
+    """Where state lives: data of the embedded services, objects, logs, converted models."""
     database_url: SecretStr | None = Field(default=None, validation_alias=AliasChoices("DATABASE_URL", "database_url"))
-    """None starts the embedded Postgres."""
+    """Your Postgres; the embedded one is started when it is not set."""
     redis_url: SecretStr | None = Field(default=None, validation_alias=AliasChoices("REDIS_URL", "redis_url"))
-    """None starts the embedded Valkey."""
+    """Your Redis or Valkey; the embedded one is started when it is not set."""
     storage_url: str | None = None
-    """`file:///path`, `s3://bucket/prefix`; None takes `objects/` below home."""
+    """`file:///path` or `s3://bucket/prefix`; else `objects/` below home."""
     secret_key: SecretStr | None = None
-    """Signs tokens; None makes one and keeps it in home."""
+    """Signs tokens; else one is made and kept in home."""
     log_format: Literal["console", "json"] = "console"
+    """`console` for people, `json` for machines."""
     api: ApiSettings = ApiSettings()
     media: MediaSettings = MediaSettings()
     models: ModelSettings = ModelSettings()

@@ -14,6 +14,7 @@ from octavia_stream.cli import dub as dub_command
 from octavia_stream.cli.doctor import doctor
 from octavia_stream.cli.models import models_app
 from octavia_stream.cli.serve import serve_command
+from octavia_stream.cli.settings import show_settings
 from octavia_stream.config import Settings
 from octavia_stream.database.migrate import migrate
 from octavia_stream.errors import InvalidRequest, JobCancelled, OctaviaError
@@ -21,6 +22,7 @@ from octavia_stream.errors import InvalidRequest, JobCancelled, OctaviaError
 app = App(name="octavia", help="Self-hosted speech translation and dubbing.", version_flags=["--version"])
 app.command(models_app, name="models")
 app.command(doctor, name="doctor")
+app.command(show_settings, name="settings")
 db_app = App(name="db", help="The database.")
 app.command(db_app)
 
