@@ -47,7 +47,7 @@ def make_cues(texts: Iterable[SpokenText], end_s: float) -> list[Cue]:
         )
         end = min(wanted, limit)
         if end > piece.start_s:
-            cues.append(Cue(piece.start_s, end, _lines(piece.text)))
+            cues.append(Cue(piece.start_s, end, break_lines(piece.text)))
     return cues
 
 
@@ -91,8 +91,9 @@ def _split(text: SpokenText) -> list[SpokenText]:
     return pieces
 
 
-def _lines(text: str) -> str:
-    """Two lines of about the same width, the upper one no longer than the lower where that is possible."""
+def break_lines(text: str) -> str:
+    """Two lines of about the same width, the upper one no longer than the lower where that is possible; more when two
+    are not enough."""
     if _width(text) <= COLUMNS:
         return text
     for width in range(-(-_width(text) // 2), COLUMNS + 1):
