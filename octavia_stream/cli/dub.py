@@ -84,7 +84,9 @@ async def _server(server: str | None, settings: Settings, console: Console) -> A
     if url is not None:
         yield url
         return
-    stack = Stack(settings, console)
+    # Only this command talks to it: any port will do, and 8000 may be somebody else's.
+    own = settings.model_copy(update={"api": settings.api.model_copy(update={"port": 0})})
+    stack = Stack(own, console)
     try:
         yield await stack.start()
     finally:
