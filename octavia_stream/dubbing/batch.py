@@ -1,19 +1,18 @@
 """One file, door to door: demux, dub, mix, mux."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from octavia_stream.audio.chunk import ASR_RATE_HZ, AudioChunk
-from octavia_stream.audio.resampling import resample
+from octavia_stream.audio.chunk import ASR_RATE_HZ
 from octavia_stream.captions.cues import Cue, SpokenText, make_cues
 from octavia_stream.config import MediaSettings
+from octavia_stream.dubbing.assembly import Assembly, AssemblyPlan
 from octavia_stream.dubbing.checkpoints import Checkpoints, Stage
 from octavia_stream.dubbing.engines import Engines
 from octavia_stream.dubbing.isochrony import FitReport, report
 from octavia_stream.dubbing.listening import Listener
-from octavia_stream.dubbing.loudness import SILENCE_LUFS, LoudnessContour, speech_loudness
-from octavia_stream.dubbing.mixing import Clip, Ducking, mix
+from octavia_stream.dubbing.loudness import LoudnessContour
 from octavia_stream.dubbing.pipeline import Corridor, DubbingPlan, FittedSegment
 from octavia_stream.dubbing.progress import Emit, ProgressTracker
 from octavia_stream.dubbing.speech_spool import SpeechSpool
@@ -22,20 +21,14 @@ from octavia_stream.events.event import Analysed, Warned
 from octavia_stream.languages import Language, language_name
 from octavia_stream.media.demuxer import DecodeReport, Demuxer
 from octavia_stream.media.info import AudioTrack, MediaInfo
-from octavia_stream.media.muxer import Muxer, MuxPlan, MuxResult, SubtitleTrack
+from octavia_stream.media.muxer import MuxResult
 from octavia_stream.mt.routes import Route
 from octavia_stream.tts.voice import Voice
 from octavia_stream.vad.detector import SpeechDetector
 
-MAX_GAIN_DB = 24.0
-"""A whisper in the original does not make the dub whisper; a shout in the dub is no answer to noise."""
-LOUDNESS_SPREAD_LU = 6.0
-"""How far one sentence may lie from the speech of the whole file."""
 NOTABLE_GAP_S = 0.05
 """Shorter gaps in the timestamps are rounding."""
 SPEECH_STAGES: tuple[Stage, ...] = ("transcribe", "translate", "synthesize")
-DEFAULT_LOUDNESS_LUFS = -23.0
-"""EBU R128, for speech in an original that cannot be measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +95,7 @@ async def dub_file(
         for stage in SPEECH_STAGES:
             progress.ended(stage)
         source_cues, target_cues = _captions(fitted, listener.length)
-        assembly = _Assembly(request, language, fitted, spool, contour, progress, decoded)
+        assembly = Assembly(_assembly_plan(request, language, decoded), fitted, spool, contour, progress)
         muxed = await assembly.run(source_cues, target_cues)
         progress.ended("assemble")
     for warning in muxed.warnings:
@@ -131,6 +124,21 @@ def _plan(request: DubRequest, emit: Emit) -> DubbingPlan:
     )
 
 
+def _assembly_plan(request: DubRequest, language: Language, decoded: DecodeReport) -> AssemblyPlan:
+    return AssemblyPlan(
+        source=request.source,
+        track=request.track,
+        decoded=decoded,
+        output=request.output,
+        container=request.container,
+        source_language=language,
+        target_language=request.target_language,
+        media=request.media,
+        original_gain_db=request.original_gain_db,
+        keep_original_track=request.keep_original_track,
+    )
+
+
 def _captions(fitted: list[FittedSegment], length: int) -> tuple[list[Cue], list[Cue]]:
     end_s = length / ASR_RATE_HZ
     sentences = [item.segment.sentence for item in fitted]
@@ -142,100 +150,3 @@ def _captions(fitted: list[FittedSegment], length: int) -> tuple[list[Cue], list
         for item in fitted
     ]
     return make_cues(spoken, end_s), make_cues(dubbed, end_s)
-
-
-class _Assembly:
-    """The last stage: original and speech into one track, beside the untouched picture."""
-
-    def __init__(
-        self,
-        request: DubRequest,
-        source_language: Language,
-        fitted: list[FittedSegment],
-        spool: SpeechSpool,
-        contour: LoudnessContour,
-        progress: ProgressTracker,
-        decoded: DecodeReport,
-    ) -> None:
-        self._decoded = decoded
-        self._request = request
-        self._source_language = source_language
-        self._fitted = fitted
-        self._spool = spool
-        self._contour = contour
-        self._progress = progress
-        self._rate_hz = request.track.rate_hz
-        self._channels = min(request.track.channels, 2)
-
-    async def run(self, source_cues: list[Cue], target_cues: list[Cue]) -> MuxResult:
-        request = self._request
-        plan = self._mux_plan(source_cues, target_cues)
-        original = Demuxer(
-            request.source, request.track, rate_hz=self._rate_hz, channels=self._channels, settings=request.media
-        )
-        written = 0
-        async with original, Muxer(request.source, request.output, plan, request.media) as muxer:
-            async for block in mix(original, self._clips(), self._ducking()):
-                await muxer.write(block)
-                written += len(block)
-                self._progress.finished("assemble", 0, round(written * ASR_RATE_HZ / self._rate_hz))
-            return await muxer.close()
-
-    def _mux_plan(self, source_cues: list[Cue], target_cues: list[Cue]) -> MuxPlan:
-        request = self._request
-        target, source = language_name(request.target_language), language_name(self._source_language)
-        subtitles = (
-            SubtitleTrack(request.target_language, target, target_cues),
-            SubtitleTrack(self._source_language, source, source_cues),
-        )
-        return MuxPlan(
-            container=request.container,
-            rate_hz=self._rate_hz,
-            channels=self._channels,
-            language=request.target_language,
-            title=f"{target} (dubbed)",
-            source_track=request.track,
-            keep_original=request.keep_original_track,
-            original_title=f"{source} (original)",
-            length=self._decoded.source_length,
-            subtitles=subtitles if request.info.video is not None else (),
-        )
-
-    def _at_rate(self, position: int) -> int:
-        return round(position * self._rate_hz / ASR_RATE_HZ)
-
-    def _ducking(self) -> Ducking:
-        spans = [
-            (self._at_rate(span[0]), self._at_rate(span[1]))
-            for item in self._fitted
-            for span in (
-                (item.segment.sentence.start, item.segment.sentence.end),
-                (item.segment.placement.start, item.segment.placement.end),
-            )
-        ]
-        return Ducking(spans, self._request.original_gain_db, self._rate_hz)
-
-    def _clips(self) -> Iterator[Clip]:
-        usual = self._usual_loudness()
-        for item in self._fitted:
-            speech = resample(self._spool.read(item.speech), self._rate_hz)
-            if speech.length:
-                gain = self._gain(item, speech, usual)
-                yield Clip(self._at_rate(item.segment.placement.start), speech.samples * gain)
-
-    def _usual_loudness(self) -> float:
-        measured = sorted(
-            loudness
-            for item in self._fitted
-            if (loudness := self._contour.loudness(item.segment.sentence.start, item.segment.sentence.end))
-            > SILENCE_LUFS
-        )
-        return measured[len(measured) // 2] if measured else DEFAULT_LOUDNESS_LUFS
-
-    def _gain(self, item: FittedSegment, speech: AudioChunk, usual: float) -> float:
-        """What makes the dub of a sentence as loud as the sentence was."""
-        sentence = item.segment.sentence
-        original = self._contour.loudness(sentence.start, sentence.end)
-        wanted = min(max(original, usual - LOUDNESS_SPREAD_LU), usual + LOUDNESS_SPREAD_LU)
-        gain_db = wanted - speech_loudness(speech.samples, speech.rate_hz)
-        return float(10 ** (min(gain_db, MAX_GAIN_DB) / 20))

@@ -1,0 +1,139 @@
+"""The last stage: original and speech into one track, beside the untouched picture."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from octavia_stream.audio.chunk import ASR_RATE_HZ, AudioChunk
+from octavia_stream.audio.resampling import resample
+from octavia_stream.captions.cues import Cue
+from octavia_stream.config import MediaSettings
+from octavia_stream.dubbing.loudness import SILENCE_LUFS, LoudnessContour, speech_loudness
+from octavia_stream.dubbing.mixing import Clip, Ducking, mix
+from octavia_stream.dubbing.progress import ProgressTracker
+from octavia_stream.dubbing.speaking import FittedSegment
+from octavia_stream.dubbing.speech_spool import SpeechSpool
+from octavia_stream.languages import Language, language_name
+from octavia_stream.media.demuxer import DecodeReport, Demuxer
+from octavia_stream.media.info import AudioTrack
+from octavia_stream.media.muxer import VIDEO_CONTAINERS, Muxer, MuxPlan, MuxResult, SubtitleTrack
+
+MAX_GAIN_DB = 24.0
+"""A whisper in the original does not make the dub whisper; a shout in the dub is no answer to noise."""
+LOUDNESS_SPREAD_LU = 6.0
+"""How far one sentence may lie from the speech of the whole file."""
+DEFAULT_LOUDNESS_LUFS = -23.0
+"""EBU R128, for speech in an original that cannot be measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssemblyPlan:
+    """What is put together, and into what."""
+
+    source: Path
+    """Picture and original sound come from here."""
+    track: AudioTrack
+    decoded: DecodeReport
+    """How the track's sound was read before."""
+    output: Path
+    container: str
+    source_language: Language
+    target_language: Language
+    media: MediaSettings
+    original_gain_db: float
+    keep_original_track: bool
+
+
+class Assembly:
+    """Lays fitted speech over the original and writes the file. Use once."""
+
+    def __init__(
+        self,
+        plan: AssemblyPlan,
+        fitted: Sequence[FittedSegment],
+        spool: SpeechSpool,
+        contour: LoudnessContour,
+        progress: ProgressTracker,
+    ) -> None:
+        """contour: of the original, in samples at 16 kHz."""
+        self._plan = plan
+        self._fitted = fitted
+        self._spool = spool
+        self._contour = contour
+        self._progress = progress
+        self._rate_hz = plan.track.rate_hz
+        self._channels = min(plan.track.channels, 2)
+
+    async def run(self, source_cues: Sequence[Cue], target_cues: Sequence[Cue]) -> MuxResult:
+        """Write the file, with soft subtitles beside a picture. Raises what `Demuxer` and `Muxer` raise."""
+        plan = self._plan
+        mux_plan = self._mux_plan(source_cues, target_cues)
+        original = Demuxer(plan.source, plan.track, rate_hz=self._rate_hz, channels=self._channels, settings=plan.media)
+        written = 0
+        async with original, Muxer(plan.source, plan.output, mux_plan, plan.media) as muxer:
+            async for block in mix(original, self._clips(), self._ducking()):
+                await muxer.write(block)
+                written += len(block)
+                self._progress.finished("assemble", 0, round(written * ASR_RATE_HZ / self._rate_hz))
+            return await muxer.close()
+
+    def _mux_plan(self, source_cues: Sequence[Cue], target_cues: Sequence[Cue]) -> MuxPlan:
+        plan = self._plan
+        target, source = language_name(plan.target_language), language_name(plan.source_language)
+        subtitles = [SubtitleTrack(plan.target_language, target, target_cues)]
+        if source_cues:
+            subtitles.append(SubtitleTrack(plan.source_language, source, source_cues))
+        return MuxPlan(
+            container=plan.container,
+            rate_hz=self._rate_hz,
+            channels=self._channels,
+            language=plan.target_language,
+            title=f"{target} (dubbed)",
+            source_track=plan.track,
+            keep_original=plan.keep_original_track,
+            original_title=f"{source} (original)",
+            length=plan.decoded.source_length,
+            subtitles=tuple(subtitles) if plan.container in VIDEO_CONTAINERS else (),
+        )
+
+    def _at_rate(self, position: int) -> int:
+        return round(position * self._rate_hz / ASR_RATE_HZ)
+
+    def _ducking(self) -> Ducking:
+        spans = [
+            (self._at_rate(span[0]), self._at_rate(span[1]))
+            for item in self._fitted
+            for span in (
+                (item.segment.sentence.start, item.segment.sentence.end),
+                (item.segment.placement.start, item.segment.placement.end),
+            )
+        ]
+        return Ducking(spans, self._plan.original_gain_db, self._rate_hz)
+
+    def _clips(self) -> Iterator[Clip]:
+        usual = self._usual_loudness()
+        for item in self._fitted:
+            speech = resample(self._spool.read(item.speech), self._rate_hz)
+            if speech.length:
+                gain = self._gain(item, speech, usual)
+                yield Clip(self._at_rate(item.segment.placement.start), speech.samples * gain)
+
+    def _usual_loudness(self) -> float:
+        measured = sorted(
+            loudness
+            for item in self._fitted
+            if (loudness := self._contour.loudness(item.segment.sentence.start, item.segment.sentence.end))
+            > SILENCE_LUFS
+        )
+        return measured[len(measured) // 2] if measured else DEFAULT_LOUDNESS_LUFS
+
+    def _gain(self, item: FittedSegment, speech: AudioChunk, usual: float) -> float:
+        """What makes the dub of a sentence as loud as the sentence was."""
+        sentence = item.segment.sentence
+        original = self._contour.loudness(sentence.start, sentence.end)
+        if original <= SILENCE_LUFS:
+            # Nothing sounds there in the original, so there is nothing to be as loud as.
+            original = usual
+        wanted = min(max(original, usual - LOUDNESS_SPREAD_LU), usual + LOUDNESS_SPREAD_LU)
+        gain_db = wanted - speech_loudness(speech.samples, speech.rate_hz)
+        return float(10 ** (min(gain_db, MAX_GAIN_DB) / 20))
