@@ -110,7 +110,7 @@ class _Writer:
         self._output.start_encoding()
         frames = self._sound() if isinstance(self._track, Sound) else self._picture()
         packets = [packet for frame in frames for packet in self._stream.encode(frame)]
-        return packets + self._stream.encode(None)
+        return [*packets, *self._stream.encode(None)]
 
     def _sound(self) -> Iterator[av.AudioFrame]:
         track = self._track

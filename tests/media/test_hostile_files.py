@@ -1,5 +1,6 @@
 """Files that name other files read none of them, whatever they are called."""
 
+import ctypes
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from octavia_stream.config import MediaSettings
 from octavia_stream.errors import MediaRejected
+from octavia_stream.media.child import landlock
 from octavia_stream.media.probe import probe
 from tests.media.studio import MakeMedia, Picture, Sound
 
@@ -32,16 +34,16 @@ PLAYLISTS = {
 }
 
 
-@pytest.mark.parametrize("suffix", [".m3u8", ".mp4", ".mkv", ".wav", ".ffconcat", ".mpd", ""])
 @pytest.mark.parametrize("kind", PLAYLISTS)
 async def test_a_playlist_is_refused_under_any_name(
-    kind: str, suffix: str, make_media: MakeMedia, tmp_path: Path, settings: MediaSettings
+    kind: str, make_media: MakeMedia, tmp_path: Path, settings: MediaSettings
 ) -> None:
     secret = make_media("secret.ts", Sound("mp2", rate_hz=48_000, seconds=0.5), format="mpegts")
-    hostile = tmp_path / f"upload{suffix}"
-    hostile.write_text(PLAYLISTS[kind].format(secret=secret, name=secret.name))
-    with pytest.raises(MediaRejected, match="not a media file"):
-        await probe(hostile, settings)
+    for name in ("upload.mp4", "upload.m3u8", "upload"):
+        hostile = tmp_path / name
+        hostile.write_text(PLAYLISTS[kind].format(secret=secret, name=secret.name))
+        with pytest.raises(MediaRejected, match="not a media file"):
+            await probe(hostile, settings)
 
 
 def test_without_the_allowlist_such_a_file_does_read_another(make_media: MakeMedia, tmp_path: Path) -> None:
@@ -53,6 +55,7 @@ def test_without_the_allowlist_such_a_file_does_read_another(make_media: MakeMed
         assert container.streams.audio
 
 
+@pytest.mark.skipif(not landlock.abi_version(ctypes.CDLL(None, use_errno=True)), reason="this kernel has no Landlock")
 def test_landlock_keeps_even_an_unguarded_open_from_the_other_file(make_media: MakeMedia, tmp_path: Path) -> None:
     """The second line: had the allowlist a hole, the kernel would still refuse."""
     secret = make_media("secret.ts", Sound("mp2", rate_hz=48_000, seconds=0.5), format="mpegts")

@@ -119,7 +119,7 @@ async def test_a_real_video_keeps_picture_and_original_sound_bit_for_bit(
 
 @pytest.mark.parametrize("container", ["mp4", "mov", "mkv"])
 @pytest.mark.parametrize("start_s", [0.0, 0.01, 0.5])
-@pytest.mark.parametrize("length", [48_000, 48_001, 49_151, 49_153, 96_777])
+@pytest.mark.parametrize("length", [48_000, 49_153, 96_777])
 async def test_the_decoded_length_is_exact_for_any_length_and_start(
     container: str, start_s: float, length: int, make_media: MakeMedia, settings: MediaSettings
 ) -> None:
