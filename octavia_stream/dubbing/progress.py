@@ -1,7 +1,7 @@
 """How far a dub is, from what each stage has finished."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from octavia_stream.dubbing.checkpoints import Stage
 from octavia_stream.events.event import JobEvent, Phase, Progress, StageCount
@@ -24,16 +24,24 @@ INTERVAL_S = 0.25
 class ProgressTracker:
     """Counts what is done and tells it, no more often than every INTERVAL_S."""
 
-    def __init__(self, emit: Emit, duration: int, now: Callable[[], float] = time.monotonic) -> None:
-        """duration: length of the file in samples at 16 kHz."""
+    def __init__(
+        self,
+        emit: Emit,
+        duration: int,
+        now: Callable[[], float] = time.monotonic,
+        *,
+        weights: Mapping[Stage, float] = WEIGHTS,
+    ) -> None:
+        """duration: length of the file in samples at 16 kHz. weights: the stages there are, and their shares."""
         self._emit = emit
         self._duration = max(duration, 1)
+        self._weights = weights
         self._now = now
         self._started = now()
         self._last_told = float("-inf")
         self._percent = 0.0
-        self._counts: dict[Stage, StageCount] = {stage: StageCount() for stage in WEIGHTS}
-        self._reached: dict[Stage, int] = dict.fromkeys(WEIGHTS, 0)
+        self._counts: dict[Stage, StageCount] = {stage: StageCount() for stage in weights}
+        self._reached: dict[Stage, int] = dict.fromkeys(weights, 0)
 
     def expect(self, stage: Stage, count: int, *, final: bool = False) -> None:
         """`count` more pieces are to come; `final` says that no others will."""
@@ -60,7 +68,7 @@ class ProgressTracker:
         if not force and now - self._last_told < INTERVAL_S:
             return
         self._last_told = now
-        share = sum(weight * self._reached[stage] / self._duration for stage, weight in WEIGHTS.items())
+        share = sum(weight * self._reached[stage] / self._duration for stage, weight in self._weights.items())
         self._percent = max(self._percent, min(round(100 * share, 1), 99.9))
         elapsed = now - self._started
         remaining = round(elapsed * (1 - share) / share, 1) if share > 0.02 else None
@@ -69,6 +77,6 @@ class ProgressTracker:
 
     def _phase(self) -> Phase:
         """The slowest stage that is not finished."""
-        unfinished = [stage for stage in WEIGHTS if self._reached[stage] < self._duration]
+        unfinished = [stage for stage in self._weights if self._reached[stage] < self._duration]
         busy = [stage for stage in unfinished if self._counts[stage].done or self._counts[stage].total]
-        return PHASES[busy[-1] if busy else unfinished[0] if unfinished else "assemble"]
+        return PHASES[busy[-1] if busy else unfinished[0] if unfinished else list(self._weights)[-1]]
