@@ -77,7 +77,8 @@ def _timestamp(seconds: float, separator: str) -> str:
 
 def _split(text: SpokenText) -> list[SpokenText]:
     """Cut a long sentence into cues of two lines, time shared by the number of characters."""
-    parts = _wrapped(text.text, COLUMNS * LINES - LINES)
+    lines = _wrapped(text.text, COLUMNS)
+    parts = [_joined(lines[first : first + LINES], text.text) for first in range(0, len(lines), LINES)]
     total = sum(len(part) for part in parts)
     if not total:
         return []
@@ -89,6 +90,12 @@ def _split(text: SpokenText) -> list[SpokenText]:
         pieces.append(SpokenText(start, end, part))
         start = end
     return pieces
+
+
+def _joined(lines: list[str], text: str) -> str:
+    """Lines as they stood in `text`: with a space between words, without one between ideographs."""
+    spaced = " ".join(lines)
+    return spaced if spaced in " ".join(text.split()) else "".join(lines)
 
 
 def break_lines(text: str) -> str:

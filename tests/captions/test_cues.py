@@ -23,6 +23,14 @@ def test_a_long_sentence_becomes_several_cues_of_two_lines() -> None:
     assert cues[0].start_s == 1.0
 
 
+def test_a_sentence_of_long_words_never_takes_a_third_line() -> None:
+    text = "No entanto, devido aos canais de comunicação lentos, os estilos no oeste poderiam ficar para trás."
+    cues = make_cues([SpokenText(0.0, 8.0, text)], 60.0)
+    assert all(len(cue.text.splitlines()) <= LINES for cue in cues)
+    assert all(len(line) <= COLUMNS for cue in cues for line in cue.text.splitlines())
+    assert " ".join(cue.text.replace("\n", " ") for cue in cues) == text
+
+
 def test_a_short_word_stays_long_enough_to_be_read_unless_the_next_one_comes() -> None:
     alone = make_cues([SpokenText(1.0, 1.2, "Yes.")], 60.0)
     hurried = make_cues([SpokenText(1.0, 1.2, "Yes."), SpokenText(1.5, 2.5, "No.")], 60.0)
@@ -50,6 +58,7 @@ def test_cues_keep_every_word_and_never_overlap(parts: list[tuple[float, str]]) 
     cues = make_cues(texts, at)
     for first, second in pairwise(cues):
         assert first.start_s < first.end_s <= second.start_s
+    assert all(len(cue.text.splitlines()) <= LINES for cue in cues)
 
 
 def test_files_are_what_other_programs_read() -> None:
