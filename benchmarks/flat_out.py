@@ -1,8 +1,11 @@
 """The lower bound: recorded calls made again in plain processes that do nothing else, one on each core."""
 
 import multiprocessing
+import queue
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import Queue
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Barrier
@@ -14,9 +17,11 @@ from octavia_stream import installed
 from octavia_stream.config import Settings
 from octavia_stream.dubbing.batch import SPEECH_STAGES
 from octavia_stream.dubbing.checkpoints import Stage
+from octavia_stream.errors import EngineUnavailable
 
 LOAD_DEADLINE_S = 180.0
 CALL_DEADLINE_S = 300.0
+POLL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +40,16 @@ class FlatOut:
         """All calls in a perfect packing on all cores."""
         return sum(self.busy_s.values()) / self.processes
 
+    @property
+    def cpu_bound_s(self) -> float:
+        """The same of CPU seconds: on a quiet machine it is equal, on a busy one it does not grow."""
+        return self.cpu_s / self.processes
+
 
 def run_flat_out(calls: Sequence[Call], settings: Settings) -> FlatOut:
     """Make every call once, the longest first; each process takes the next when it has finished one.
 
-    Raises queue.Empty or BrokenBarrierError when a process dies or hangs.
+    Raises EngineUnavailable or BrokenBarrierError when a process dies or hangs.
     """
     ordered = sorted(calls, key=lambda call: -call.cost.wall_s)
     context = multiprocessing.get_context("spawn")
@@ -55,7 +65,7 @@ def run_flat_out(calls: Sequence[Call], settings: Settings) -> FlatOut:
         loaded.wait(LOAD_DEADLINE_S)
         with Observer() as observer:
             for _ in ordered:
-                stage, cost = results.get(timeout=CALL_DEADLINE_S)
+                stage, cost = _next_result(results, processes)
                 costs[stage].append(cost)
             for process in processes:
                 process.join(LOAD_DEADLINE_S)
@@ -65,6 +75,17 @@ def run_flat_out(calls: Sequence[Call], settings: Settings) -> FlatOut:
     busy_s = {stage: sum(cost.wall_s for cost in of_stage) for stage, of_stage in costs.items()}
     cpu_s = sum(cost.cpu_s for of_stage in costs.values() for cost in of_stage)
     return FlatOut(busy_s, cpu_s, len(processes), observer.usage)
+
+
+def _next_result(results: "Queue[tuple[Stage, Cost]]", processes: Sequence[SpawnProcess]) -> tuple[Stage, Cost]:
+    give_up_at = time.monotonic() + CALL_DEADLINE_S
+    while time.monotonic() < give_up_at:
+        try:
+            return results.get(timeout=POLL_S)
+        except queue.Empty:
+            if any(process.exitcode for process in processes):
+                break
+    raise EngineUnavailable("A process of the lower bound died or hung.")
 
 
 def load_engines(settings: Settings) -> EngineSet:

@@ -11,6 +11,10 @@ from benchmarks.figure import Figure, Section
 from benchmarks.machine import Machine
 
 
+QUIET_CORES = 0.15
+"""Others may use this much before it shows in the figures."""
+
+
 class Report(msgspec.Struct, frozen=True):
     """All that one call of the benchmarks measured."""
 
@@ -27,6 +31,8 @@ def show(report: Report, console: Console) -> None:
     console.print(machine.sentence, highlight=False, soft_wrap=True)
     if report.quick:
         console.print("A quick run on a short excerpt: for finding mistakes, not for quoting.", highlight=False)
+    if any(cores > QUIET_CORES for section in report.sections for cores in section.others.values()):
+        console.print("Other programs ran meanwhile: seconds are upper bounds, ratios of seconds mean little.")
     table = Table(title=f"octavia-stream, measured {report.measured_at}", title_justify="left")
     table.add_column("figure", overflow="fold")
     table.add_column("value", justify="right", no_wrap=True)

@@ -3,6 +3,7 @@
 import math
 
 import msgspec
+import pytest
 from rich.console import Console
 
 from benchmarks.figure import Figure, Section, at_least, at_most, ratio
@@ -52,6 +53,13 @@ def test_the_table_shows_every_figure_its_goal_and_whether_it_is_met() -> None:
     assert "≤ 1.25 × ✗" in bound
     assert "failed: no disk" in text
     assert "0.500 cores" in text
+
+
+@pytest.mark.parametrize(("others", "warned"), [(0.05, False), (0.5, True)])
+def test_a_busy_machine_is_told(others: float, warned: bool) -> None:
+    console = Console(record=True, width=100)
+    show(report(Section("Speed", [], {"server": others})), console)
+    assert ("Other programs ran" in console.export_text()) is warned
 
 
 def test_the_json_reads_back_as_the_report() -> None:
