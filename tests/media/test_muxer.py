@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -383,3 +384,30 @@ def test_samples_of_the_wrong_shape_are_refused(settings: MediaSettings, tmp_pat
     plan = MuxPlan(container="mp4", rate_hz=48_000, channels=3, language=PT, title="", source_track=track)
     with pytest.raises(ValueError, match="one or two channels"):
         Muxer(tmp_path / "a", tmp_path / "b", plan, settings)
+
+
+async def test_a_picture_taken_on_its_side_stays_on_its_side(make_media: MakeMedia, settings: MediaSettings) -> None:
+    """Telephones turn the picture by a matrix in the header, not by its pixels."""
+    source = make_media("source.mp4", Picture(), Sound("aac"))
+    upright = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    turned = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    data = source.read_bytes()
+    at = data.index(upright, data.index(b"tkhd"))
+    source.write_bytes(data[:at] + turned + data[at + len(turned) :])
+    assert rotation(source) != 0
+    output, _, _ = await dub(source, settings)
+    assert rotation(output) == rotation(source)
+
+
+def rotation(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return next(container.decode(container.streams.video[0])).rotation
+
+
+async def test_h265_in_mp4_has_the_name_that_every_player_knows(make_media: MakeMedia, settings: MediaSettings) -> None:
+    source = make_media("source.mkv", Picture("libx265", seconds=0.4), Sound("aac", seconds=0.5))
+    output, _, info = await dub(source, settings, "mp4")
+    assert info.video
+    assert info.video.codec == "hevc"
+    assert b"hvc1" in output.read_bytes()
+    assert frames(output) == frames(source)
