@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+from benchmarks.detector import load_detector
 from benchmarks.figure import Figure, Section, at_least, at_most, ratio
 from benchmarks.served import TARGET, ServedDub, serving
 from benchmarks.sound import write_wav
@@ -12,14 +13,12 @@ from octavia_stream.config import Settings
 from octavia_stream.dubbing.batch import DubRequest, dub_file
 from octavia_stream.dubbing.checkpoints import NoCheckpoints
 from octavia_stream.dubbing.engines import local
-from octavia_stream.jobs.dubbing_job import VAD_MODEL, choose_track
 from octavia_stream.languages import Language
 from octavia_stream.media.muxer import container_for
-from octavia_stream.media.probe import probe
+from octavia_stream.media.probe import probe, require_audio
 from octavia_stream.models.registry import Registry
 from octavia_stream.mt.routes import plan_route
 from octavia_stream.testing import Journal, ScriptedSynthesizer, ScriptedTranscriber, ScriptedTranslator
-from octavia_stream.vad.silero import SileroDetector
 
 STAGES = 3
 REPEATS = 4
@@ -67,14 +66,14 @@ async def _dub_here(source: Path, settings: Settings, directory: Path) -> float:
     registry = Registry(settings.models, settings.home)
     target = Language(TARGET)
     engines = local(ScriptedTranscriber(), ScriptedTranslator(), ScriptedSynthesizer())
-    detector = SileroDetector(registry.resolve(VAD_MODEL).path)
+    detector = load_detector(settings)
     started_at = time.monotonic()
     info = await probe(source, settings.media)
     container = container_for(info)
     request = DubRequest(
         source=source,
         info=info,
-        track=choose_track(info, None),
+        track=info.default_audio or require_audio(info)[0],
         output=directory / f"plain.{container}",
         container=container,
         scratch=directory,

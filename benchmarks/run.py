@@ -18,6 +18,7 @@ from rich.console import Console
 from benchmarks import recording
 from benchmarks.calls import Call, CallJournal, SynthesizeCall
 from benchmarks.copying import measure_copying
+from benchmarks.detector import load_detector
 from benchmarks.figure import Section
 from benchmarks.flat_out import load_engines
 from benchmarks.machine import this_machine
@@ -29,9 +30,6 @@ from benchmarks.table import Report, show, to_json
 from benchmarks.talk import WARM_UP, Talk, excerpt, whole_talk
 from octavia_stream.config import Settings
 from octavia_stream.errors import OctaviaError
-from octavia_stream.jobs.dubbing_job import VAD_MODEL
-from octavia_stream.models.registry import Registry
-from octavia_stream.vad.silero import SileroDetector
 
 PARTS = ("speed", "memory", "quality", "overhead", "copy")
 MOST_WARM_UPS = 4
@@ -99,7 +97,7 @@ class Bench:
 
     async def _measure_quality(self, served: ServedDub, calls: Sequence[Call]) -> Section:
         engines = load_engines(self.settings)
-        detector = SileroDetector(Registry(self.settings.models, self.settings.home).resolve(VAD_MODEL).path)
+        detector = load_detector(self.settings)
         return await measure_quality(self.talk, served, calls, engines, detector, quick=self.quick)
 
     async def _measure_overhead(self) -> None:

@@ -9,9 +9,8 @@ import numpy as np
 from octavia_stream.audio.chunk import AudioChunk
 from octavia_stream.config import MediaSettings
 from octavia_stream.dubbing.speech_spool import to_int16
-from octavia_stream.jobs.dubbing_job import choose_track
 from octavia_stream.media.demuxer import DecodeReport, decode_audio
-from octavia_stream.media.probe import probe
+from octavia_stream.media.probe import probe, require_audio
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +28,8 @@ class Track:
 async def read_track(path: Path, rate_hz: int | None = None) -> Track:
     """rate_hz: of the sound; None keeps the track's own."""
     settings = MediaSettings()
-    track = choose_track(await probe(path, settings), None)
+    info = await probe(path, settings)
+    track = info.default_audio or require_audio(info)[0]
     report = DecodeReport()
     wanted = rate_hz or track.rate_hz
     blocks = [

@@ -10,7 +10,6 @@ from rich.text import Text
 from benchmarks.figure import Figure, Section
 from benchmarks.machine import Machine
 
-
 QUIET_CORES = 0.15
 """Others may use this much before it shows in the figures."""
 
