@@ -6,6 +6,7 @@ LAYERS: `all`, or one of `landlock`, `seccomp`, `rlimits`, to see each layer hol
 
 import ctypes
 import json
+import mmap
 import os
 import resource
 import socket
@@ -40,7 +41,8 @@ def main() -> None:
         "execute": lambda: os.execv("/bin/true", ["true"]),  # noqa: S606
         "ptrace": lambda: called(libc.ptrace(PTRACE_SEIZE, os.getppid(), None, None)),
         "signal_parent": lambda: os.kill(os.getppid(), 0),
-        "allocate_4_gib": lambda: bytearray(4 << 30),
+        # Address space alone: where nothing forbids it, no memory is touched.
+        "allocate_4_gib": lambda: mmap.mmap(-1, 4 << 30),
         "write_4_mib": lambda: Path(output, "large").write_bytes(bytes(4 << 20)),
         "raise_limits": lambda: resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30)),
         "mount": lambda: called(libc.mount(b"none", output.encode(), b"tmpfs", 0, None)),

@@ -100,8 +100,9 @@ async def test_rounded_timestamps_are_left_alone(make_media: MakeMedia, settings
 async def test_an_endless_gap_is_refused_without_filling_memory(make_media: MakeMedia, settings: MediaSettings) -> None:
     path = make_media("abyss.mkv", Sound(jump=(1.0, 90_000.0)))
     track = require_audio(await probe(path, settings.model_copy(update={"max_duration_s": 10**6})))[0]
+    short = settings.model_copy(update={"max_duration_s": 60})
     with pytest.raises(MediaTooLarge, match="goes on for longer"):
-        async for _ in decode_audio(path, track, rate_hz=16_000, channels=1, settings=settings):
+        async for _ in decode_audio(path, track, rate_hz=16_000, channels=1, settings=short):
             pass
 
 
@@ -122,7 +123,7 @@ async def test_a_header_that_lies_about_the_length_is_found_out(make_media: Make
 
 
 async def test_a_day_of_silence_in_a_small_file_is_refused(make_media: MakeMedia, settings: MediaSettings) -> None:
-    path = make_media("day.flac", Sound("flac", rate_hz=1_000, seconds=86_400))
+    path = make_media("day.flac", Sound("flac", rate_hz=100, seconds=86_400))
     assert path.stat().st_size < 8 * 1024**2
     with pytest.raises(MediaTooLarge, match="24 h 00 min"):
         await probe(path, settings)
