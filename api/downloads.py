@@ -112,7 +112,7 @@ async def _find(
     artifact = _artifact(job, name)
     upload = await services.runtime.uploads.get(job.upload_id, owner_id)
     options = job.options
-    filename = download_name(upload.filename, artifact.name, options.source_language, options.target_language)
+    filename = download_name(upload.filename, artifact.name, options.source_language, options.result_language)
     etag = f'"{artifact.sha256}"'
     part = _part(request, etag, artifact.size)
     headers = {

@@ -9,20 +9,26 @@ from octavia_stream.uploads.upload import display_name
 
 _ATTR_CHAR = "!#$&+-.^_`|~"
 """What RFC 8187 lets stand in an extended value besides letters and digits."""
+_LANGUAGE = re.compile(r"(?!dub)[a-z]{2,3}(?:\.dub)?")
 STEM_MAX = 90
 """Characters of the source's name; leaves room for the language and the extension."""
 
 
-def download_name(source: str, artifact: str, source_language: str | None, target_language: str) -> str:
+def download_name(source: str, artifact: str, source_language: str | None, result_language: str | None) -> str:
     """What a result is called on the user's disk: `talk.mp4` and `dub.mkv` into `pt` → `talk.pt.mkv`.
 
-    Artifacts of the source's own language start with `source`; other ones are in the target language.
+    Artifacts that are named after a language keep its name; `source` stands for the source's, other ones are in that
+    of the result. A source that is named after its language, as `talk.en.srt` is, does not keep that.
     """
     stem = PurePosixPath(display_name(source)).stem[:STEM_MAX]
+    if source_language is not None and stem.lower().endswith(f".{source_language}"):
+        stem = stem[: -len(source_language) - 1]
     kind, suffix = PurePosixPath(artifact).stem, PurePosixPath(artifact).suffix
-    language = (source_language or "source") if kind.startswith("source") else target_language
-    extra = "" if kind in {"dub", "source", "target"} else f".{kind}"
-    return display_name(f"{stem}.{language}{extra}{suffix}")
+    if _LANGUAGE.fullmatch(kind):
+        return display_name(f"{stem}.{kind}{suffix}")
+    language = (source_language or "source") if kind.startswith("source") else result_language
+    extra = None if kind in {"dub", "source", "target"} else kind
+    return display_name(".".join(part for part in (stem, language, extra) if part) + suffix)
 
 
 def content_disposition(name: str) -> str:

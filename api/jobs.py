@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, Router, get, post
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody, QueryParameter
 
 from api.auth import PROTECTED
@@ -14,36 +15,14 @@ from api.billing import quote_job
 from api.downloads import download_job, download_job_head, job_url
 from api.errors import problems
 from api.events import stream_job_events, watch_job
-from api.languages import reach_of
-from api.services import JobId, OwnerId, Services, TheServices
-from octavia_stream.errors import MediaRejected
+from api.job_kinds import KINDS, Asked, KindOfJob
+from api.services import JobId, OwnerId, TheServices
 from octavia_stream.events.event import JobEventRecord, Progress, StageCount
-from octavia_stream.jobs.job import Artifact, DubbingOptions, Job, JobKind, JobStatus
-from octavia_stream.languages import parse_language
-from octavia_stream.media.info import MediaInfo
-from octavia_stream.uploads.upload import Upload
+from octavia_stream.jobs.job import Artifact, Job, JobKind, JobOptions, JobStatus
 
 MAX_PAGE = 100
 REMAINING_LOOKBACK = 64
 """Newest events among which the last estimate of the remaining time is looked for."""
-
-LanguageTag = Annotated[str, msgspec.Meta(min_length=2, max_length=35, description="BCP 47, such as `pt` or `en`.")]
-
-
-class VideoTranslation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What to dub, and how."""
-
-    upload_id: UUID
-    target_language: LanguageTag
-    source_language: LanguageTag | None = None
-    """None: it is detected."""
-    voice: Annotated[str, msgspec.Meta(min_length=1, max_length=100)] | None = None
-    """None: the default of the target language."""
-    original_gain_db: Annotated[float, msgspec.Meta(ge=-96, le=0)] = -24.0
-    """How loud the original stays under the dub, in dB."""
-    keep_original_track: bool = True
-    audio_track: Annotated[int, msgspec.Meta(ge=0, le=63)] | None = None
-    """Which audio track to dub, counted from 0; None: the default one."""
 
 
 class ArtifactView(msgspec.Struct, frozen=True):
@@ -79,7 +58,7 @@ class JobView(msgspec.Struct, frozen=True):
     kind: JobKind
     status: JobStatus
     upload_id: UUID
-    options: DubbingOptions
+    options: JobOptions
     created_at: datetime
     submitted_at: datetime | None
     started_at: datetime | None
@@ -107,46 +86,23 @@ class JobPage(msgspec.Struct, frozen=True):
     """Pass as `before` for the page after; None on the last one."""
 
 
-@post(
-    "/video-translate/create",
-    operation_id="createVideoTranslation",
-    summary="Create a dubbing job",
-    responses=problems(401, 404, 422),
-)
-async def create_video_translation(
-    data: JSONBody[VideoTranslation], owner_id: OwnerId, services: TheServices
-) -> Response[JobView]:
-    """The job waits for `process`. 422 when this server has no model or voice for what is asked."""
-    options = dubbing_options(data, services)
-    upload = await services.runtime.uploads.get(data.upload_id, owner_id)
-    check_audio_track(data.audio_track, upload)
-    job = await services.runtime.jobs.create(owner_id, "video-translate", upload.id, options)
-    return Response(view(job), headers={"Location": job_url(job.id)})
+def creation_of(kind: KindOfJob[Asked]) -> HTTPRouteHandler:
+    """The route that creates jobs of a kind."""
 
+    async def create(data: Asked, owner_id: OwnerId, services: TheServices) -> Response[JobView]:
+        upload, options = await kind.check(data, owner_id, services)
+        job = await services.runtime.jobs.create(owner_id, kind.name, upload.id, options)
+        return Response(view(job), headers={"Location": job_url(job.id)})
 
-def dubbing_options(data: VideoTranslation, services: Services) -> DubbingOptions:
-    """The stored form of a request: languages reduced, the voice fixed. Raises UnsupportedLanguage."""
-    target = parse_language(data.target_language)
-    source = parse_language(data.source_language) if data.source_language is not None else None
-    voice = services.registry.choose_voice(target, data.voice)
-    reach_of(services.registry, services.runtime.settings.models).check(target, source)
-    return DubbingOptions(
-        target_language=target,
-        source_language=source,
-        voice=voice.id,
-        original_gain_db=data.original_gain_db,
-        keep_original_track=data.keep_original_track,
-        audio_track=data.audio_track,
-    )
-
-
-def check_audio_track(wanted: int | None, upload: Upload) -> None:
-    """Raises MediaRejected when the file is known to have no such track."""
-    if wanted is None or upload.media_info is None:
-        return
-    count = len(msgspec.convert(upload.media_info, MediaInfo).audio)
-    if wanted >= count:
-        raise MediaRejected(f"There is no sound track {wanted}; the file has {count}, counted from 0.")
+    # Each kind has a body of its own, in code and in the OpenAPI document.
+    create.__annotations__["data"] = JSONBody[kind.body]  # type: ignore[misc, name-defined]
+    return post(
+        f"/{kind.name}/create",
+        operation_id=kind.operation_id,
+        summary=kind.summary,
+        description="The job waits for `process`. 422 when this server cannot do what is asked, and why.",
+        responses=problems(401, 404, 422),
+    )(create)
 
 
 @post(
@@ -245,7 +201,7 @@ def _artifact(here: str, artifact: Artifact) -> ArtifactView:
 jobs_router = Router(
     "/jobs",
     route_handlers=[
-        create_video_translation,
+        *(creation_of(kind) for kind in KINDS),
         quote_job,
         process_job,
         cancel_job,

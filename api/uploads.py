@@ -20,12 +20,15 @@ from api.auth import PROTECTED
 from api.errors import problems
 from api.multipart import IncomingFile, multipart_file
 from api.services import OwnerId, TheServices
+from octavia_stream.captions.subtitle_cue import MAX_BYTES as MAX_SUBTITLE_BYTES
+from octavia_stream.captions.subtitle_file import CONTENT_TYPES, SubtitleFormat, read_subtitles
 from octavia_stream.config import ApiSettings
 from octavia_stream.database.uuid7 import uuid7
 from octavia_stream.errors import InvalidRequest, MediaRejected, MediaTooLarge
 from octavia_stream.media.info import MediaInfo
 from octavia_stream.media.probe import probe, require_audio
 from octavia_stream.runtime import Runtime
+from octavia_stream.uploads.subtitle_info import SubtitleInfo, subtitle_info
 from octavia_stream.uploads.upload import Upload, upload_key
 
 FORM_OVERHEAD_BYTES = 1024 * 1024
@@ -34,7 +37,7 @@ MULTIPART = "multipart/form-data"
 RAW = "application/octet-stream"
 UNNAMED = "upload"
 
-FileType = Literal["video", "audio"]
+FileType = Literal["video", "audio", "subtitle"]
 
 
 class TrackView(msgspec.Struct, frozen=True):
@@ -48,6 +51,15 @@ class TrackView(msgspec.Struct, frozen=True):
     default: bool
 
 
+class SubtitleView(msgspec.Struct, frozen=True):
+    """What a subtitle file holds."""
+
+    format: SubtitleFormat
+    cues: int
+    language: str | None
+    """As the file itself says it."""
+
+
 class UploadView(msgspec.Struct, frozen=True):
     """A file that can be worked on."""
 
@@ -58,12 +70,14 @@ class UploadView(msgspec.Struct, frozen=True):
     sha256: str
     created_at: datetime
     duration_s: float
-    """As the file claims; 0 when it does not."""
+    """As the file claims; 0 when it does not. Of subtitles: when the last one ends."""
     has_video: bool
     audio_tracks: list[TrackView]
     """In the order in which `audio_track` of a job counts them, from 0."""
     warnings: list[str]
     """What is damaged or will be left out."""
+    subtitles: SubtitleView | None = None
+    """None for media."""
 
 
 class UploadOperation(Operation):
@@ -81,7 +95,7 @@ class UploadOperation(Operation):
     "/upload",
     operation_id="upload",
     operation_class=UploadOperation,
-    summary="Upload a video or an audio file",
+    summary="Upload a video, an audio or a subtitle file",
     responses=problems(401, 413, 415, 422, 507),
     security=PROTECTED,
     tags=["uploads"],
@@ -98,6 +112,8 @@ async def upload_file(
     """A form with one file, or the bytes themselves. 422 when nothing can be done with the file, and why."""
     incoming = await _incoming(request, filename)
     limit = services.runtime.settings.api.max_upload_bytes
+    if file_type == "subtitle":
+        limit = min(limit, MAX_SUBTITLE_BYTES)
     return await receive(services.runtime, owner_id, file_type, incoming.filename, _bounded(incoming.chunks, limit))
 
 
@@ -109,26 +125,30 @@ async def receive(
     key = upload_key(upload_id)
     try:
         stored = await runtime.objects.put_stream(key, chunks)
-        info = await inspect(runtime, key, file_type)
+        found = await inspect(runtime, key, file_type)
         upload = await runtime.uploads.add(
             upload_id,
             owner_id,
             filename or UNNAMED,
-            content_type_of(info),
+            content_type_of(found),
             size=stored.size,
             sha256=stored.sha256,
             key=key,
-            media_info=msgspec.to_builtins(info),
+            media_info=msgspec.to_builtins(found),
         )
     except BaseException:
         # Also when the client left and this task is cancelled.
         await asyncio.shield(runtime.objects.delete(key))
         raise
-    return view(upload, info)
+    return view(upload, found)
 
 
-async def inspect(runtime: Runtime, key: str, file_type: FileType) -> MediaInfo:
-    """What the file holds. Raises MediaRejected when it cannot be dubbed, or not as `file_type`."""
+async def inspect(runtime: Runtime, key: str, file_type: FileType) -> MediaInfo | SubtitleInfo:
+    """What the file holds. Raises MediaRejected when nothing can be done with it, or not as `file_type`."""
+    if file_type == "subtitle":
+        # No jail: what reads it is our own code, which allocates and waits in proportion to its few megabytes.
+        content = await runtime.objects.get(key)
+        return subtitle_info(await asyncio.to_thread(read_subtitles, content))
     async with _as_file(runtime, key) as path:
         info = await probe(path, runtime.settings.media)
     require_audio(info)
@@ -150,16 +170,20 @@ async def _as_file(runtime: Runtime, key: str) -> AsyncIterator[Path]:
         yield copy
 
 
-def content_type_of(info: MediaInfo) -> str:
+def content_type_of(info: MediaInfo | SubtitleInfo) -> str:
     """By what the file is, not by what it is called."""
+    if isinstance(info, SubtitleInfo):
+        return CONTENT_TYPES[info.format]
     kind = "audio" if info.video is None else "video"
     container = "quicktime" if (info.brand or "").strip() == "qt" else info.containers[0]
     subtype = {"mov": "mp4", "matroska": "x-matroska", "mp3": "mpeg", "aac": "aac"}.get(container, container)
     return f"{kind}/{subtype}"
 
 
-def view(upload: Upload, info: MediaInfo) -> UploadView:
+def view(upload: Upload, info: MediaInfo | SubtitleInfo) -> UploadView:
     """What the owner may see of an upload: not where it lies."""
+    media = info if isinstance(info, MediaInfo) else None
+    subtitles = info if isinstance(info, SubtitleInfo) else None
     return UploadView(
         id=upload.id,
         filename=upload.filename,
@@ -168,12 +192,13 @@ def view(upload: Upload, info: MediaInfo) -> UploadView:
         sha256=upload.sha256,
         created_at=upload.created_at,
         duration_s=info.duration_s,
-        has_video=info.video is not None,
+        has_video=media is not None and media.video is not None,
         audio_tracks=[
             TrackView(track.codec, track.channels, track.rate_hz, track.language, track.title, track.default)
-            for track in info.audio
+            for track in (media.audio if media else ())
         ],
         warnings=list(info.warnings),
+        subtitles=SubtitleView(subtitles.format, subtitles.cues, subtitles.language) if subtitles else None,
     )
 
 
@@ -185,7 +210,7 @@ async def _incoming(request: Request[UUID, None, Any], filename: str | None) -> 
         if not boundary:
             raise InvalidRequest("The form names no boundary in its Content-Type.")
         return await multipart_file(_body(request), boundary)
-    if kind == RAW or kind.startswith(("video/", "audio/")):
+    if kind == RAW or kind.startswith(("video/", "audio/")) or kind in CONTENT_TYPES.values():
         return IncomingFile(filename, _body(request))
     raise HTTPException(status_code=415, detail=f"Send the file as {MULTIPART} or as {RAW}.")
 

@@ -9,7 +9,7 @@ import structlog
 from deployments import handles
 from octavia_stream.config import Settings
 from octavia_stream.errors import DependencyUnavailable, EngineUnavailable
-from octavia_stream.jobs.dubbing_job import DubbingJob
+from octavia_stream.jobs.every_kind import EveryKind
 from octavia_stream.jobs.worker import JobWorker
 from octavia_stream.launcher.home import drain_request
 from octavia_stream.logs import configure_logs
@@ -91,8 +91,7 @@ class Host:
         async with open_runtime(self._settings) as runtime:
             registry = Registry(self._settings.models, self._settings.home)
             worker_id = f"{socket.gethostname()}/{os.getpid()}"
-            job = DubbingJob(runtime, self._engines, registry)
-            self._worker = JobWorker(runtime, job, worker_id)
+            self._worker = JobWorker(runtime, EveryKind(runtime, self._engines, registry), worker_id)
             try:
                 await self._worker.run()
             finally:

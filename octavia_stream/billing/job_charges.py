@@ -9,7 +9,6 @@ from octavia_stream.billing.prices import PricingTiers
 from octavia_stream.config import BillingSettings
 from octavia_stream.database.pool import Connection
 from octavia_stream.jobs.job import Job, JobKind, JobStatus
-from octavia_stream.media.info import MediaInfo
 
 _MEDIA_INFO = "select media_info from upload where id = $1"
 
@@ -36,8 +35,8 @@ class JobCharges:
         self._longest_s = longest_s
 
     def quote(self, kind: JobKind, media_info: dict[str, Any] | None) -> Quote:
-        """media_info: what the probe found in the upload, as it is stored."""
-        said_s = 0.0 if media_info is None else msgspec.convert(media_info, MediaInfo).duration_s
+        """media_info: what was found in the upload, as it is stored."""
+        said_s = float((media_info or {}).get("duration_s") or 0.0)
         exact = said_s > 0
         seconds = said_s if exact else self._longest_s
         return Quote(seconds, self.prices.quote(kind, seconds) if self._enabled else 0, exact)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from octavia_stream.captions.passages import Dialect, Passage, read_passages
 from octavia_stream.errors import MediaTooLarge
 
+MAX_BYTES = 10 * 1024**2
 MAX_CUES = 100_000
 MAX_CUE_CHARACTERS = 4_000
 """Nobody reads more at once; longer ones are left as they are."""

@@ -11,12 +11,11 @@ from typing import Literal
 from octavia_stream.captions import ass, srt, ttml, webvtt
 from octavia_stream.captions.encodings import TextEncoding, decode_text
 from octavia_stream.captions.passages import Dialect, write_passages
-from octavia_stream.captions.subtitle_cue import Parsed, SubtitleCue
+from octavia_stream.captions.subtitle_cue import MAX_BYTES, Parsed, SubtitleCue
 from octavia_stream.errors import MediaTooLarge, SubtitlesRejected
 
 SubtitleFormat = Literal["srt", "vtt", "ass", "ssa", "ttml"]
 
-MAX_BYTES = 10 * 1024**2
 MAX_LINES = 500_000
 """Five for each of the most cues."""
 

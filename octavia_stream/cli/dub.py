@@ -14,7 +14,7 @@ from octavia_stream.cli.client import Client, Credentials, local_credentials
 from octavia_stream.config import Settings
 from octavia_stream.errors import InvalidRequest, JobCancelled, OctaviaError
 from octavia_stream.events import event as events
-from octavia_stream.jobs.dubbing_job import choose_track
+from octavia_stream.jobs.sources import choose_track
 from octavia_stream.languages import language_name, parse_language
 from octavia_stream.launcher.stack import Stack, running_server
 from octavia_stream.media.probe import probe

@@ -8,13 +8,17 @@ import msgspec
 
 from octavia_stream.events.event import StageCount
 
-JobKind = Literal["video-translate"]
+JobKind = Literal["video-translate", "audio-translate", "subtitle-generate", "subtitle-translate", "subtitle-to-audio"]
 JobStatus = Literal["pending", "processing", "completed", "failed", "cancelled"]
 TERMINAL: frozenset[JobStatus] = frozenset({"completed", "failed", "cancelled"})
 
 
-class DubbingOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the user asked of a dub; stored with the job as JSON."""
+class _Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+    """What the user asked of a job; stored with it as JSON. The kind of job says which of these it is."""
+
+
+class DubbingOptions(_Options, frozen=True, tag="video-translate"):
+    """A dub: the file with another voice, beside its picture if it has one."""
 
     target_language: str
     source_language: str | None = None
@@ -27,6 +31,74 @@ class DubbingOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Keep the original sound as a second, selectable track."""
     audio_track: int | None = None
     """Which audio track to dub, counted from 0; None takes the default one."""
+
+    @property
+    def result_language(self) -> str:
+        """The language of the main result."""
+        return self.target_language
+
+
+class AudioDubbingOptions(_Options, frozen=True, tag="audio-translate"):
+    """A dub of the sound alone."""
+
+    target_language: str
+    source_language: str | None = None
+    voice: str | None = None
+    original_gain_db: float = -24.0
+    audio_track: int | None = None
+    container: str | None = None
+    """What kind of sound file; None takes that of the source where it is one, else M4A."""
+
+    @property
+    def result_language(self) -> str:
+        return self.target_language
+
+
+class CaptionOptions(_Options, frozen=True, tag="subtitle-generate"):
+    """What is said, written down as subtitles."""
+
+    source_language: str | None = None
+    target_languages: tuple[str, ...] = ()
+    """Languages to translate the subtitles into as well."""
+    audio_track: int | None = None
+
+    @property
+    def result_language(self) -> str | None:
+        """None while it is not known what is spoken."""
+        return self.source_language
+
+
+class SubtitleOptions(_Options, frozen=True, tag="subtitle-translate"):
+    """A subtitle file in other languages."""
+
+    source_language: str
+    target_languages: tuple[str, ...]
+
+    @property
+    def result_language(self) -> str:
+        return self.target_languages[0]
+
+
+class SpeechOptions(_Options, frozen=True, tag="subtitle-to-audio"):
+    """A subtitle file, spoken."""
+
+    target_language: str
+    source_language: str
+    """The language of the file; when it is not the target's, the file is translated first."""
+    voice: str | None = None
+    container: str | None = None
+    """What kind of sound file; ignored when there is a video."""
+    video_upload_id: UUID | None = None
+    """A video that gets the speech as its new sound track."""
+    original_gain_db: float = -24.0
+    keep_original_track: bool = True
+
+    @property
+    def result_language(self) -> str:
+        return self.target_language
+
+
+JobOptions = DubbingOptions | AudioDubbingOptions | CaptionOptions | SubtitleOptions | SpeechOptions
 
 
 class Artifact(msgspec.Struct, frozen=True):
@@ -49,7 +121,7 @@ class Job(msgspec.Struct, frozen=True):
     kind: JobKind
     status: JobStatus
     upload_id: UUID
-    options: DubbingOptions
+    options: JobOptions
     created_at: datetime
     submitted_at: datetime | None = None
     """When `process` was called; only then may a worker claim it."""

@@ -24,7 +24,7 @@ from octavia_stream.events.event import (
 from octavia_stream.events.feed import Head
 from octavia_stream.jobs import queries
 from octavia_stream.jobs.charges import Charges, NoCharges
-from octavia_stream.jobs.job import TERMINAL, Artifact, Claim, DubbingOptions, Job, JobKind, JobStatus
+from octavia_stream.jobs.job import TERMINAL, Artifact, Claim, Job, JobKind, JobOptions, JobStatus
 
 MAX_ATTEMPTS = 5
 """A job that takes its worker down every time must not do so for ever."""
@@ -51,7 +51,7 @@ class PostgresJobStore:
         self._publisher = publisher
         self._charges = charges or NoCharges()
 
-    async def create(self, owner_id: UUID, kind: JobKind, upload_id: UUID, options: DubbingOptions) -> Job:
+    async def create(self, owner_id: UUID, kind: JobKind, upload_id: UUID, options: JobOptions) -> Job:
         row = await self._database.fetchrow(queries.CREATE, uuid7(), owner_id, kind, upload_id, options)
         if row is None:
             raise NotFound("There is no such upload, or it is not yours.")
@@ -195,7 +195,8 @@ class PostgresJobStore:
 
 
 def _job(row: Row) -> Job:
-    return msgspec.convert(dict(row), Job)
+    # The column says which options these are.
+    return msgspec.convert({**row, "options": {**row["options"], "kind": row["kind"]}}, Job)
 
 
 def _found(row: Row | None) -> Row:

@@ -6,13 +6,13 @@ from uuid import UUID
 
 from octavia_stream.dubbing.checkpoints import Stage
 from octavia_stream.events.event import JobEvent, JobEventRecord
-from octavia_stream.jobs.job import Artifact, Claim, DubbingOptions, Job, JobKind, JobStatus
+from octavia_stream.jobs.job import Artifact, Claim, Job, JobKind, JobOptions, JobStatus
 
 
 class JobStore(Protocol):
     """Jobs, their chunk attempts and their events. Every change and its events are one transaction."""
 
-    async def create(self, owner_id: UUID, kind: JobKind, upload_id: UUID, options: DubbingOptions) -> Job:
+    async def create(self, owner_id: UUID, kind: JobKind, upload_id: UUID, options: JobOptions) -> Job:
         """A new `pending` job. Raises NotFound when the upload is not the owner's."""
         ...
 

@@ -21,7 +21,8 @@ from octavia_stream.media.wire import MuxResult
 __all__ = ["MuxPlan", "MuxResult", "Muxer", "SubtitleTrack", "TimedText", "container_for"]
 
 VIDEO_CONTAINERS = ("mp4", "mov", "mkv", "webm")
-CONTAINERS = (*VIDEO_CONTAINERS, "m4a", "mp3", "flac", "wav", "ogg")
+AUDIO_CONTAINERS = ("m4a", "mp3", "flac", "wav", "ogg")
+CONTAINERS = (*VIDEO_CONTAINERS, *AUDIO_CONTAINERS)
 _SLOWEST_COPY_BYTES_S = 5 * 1024**2
 """A disk slower than this is taken for stuck."""
 _ENCODED_BYTES_S = 512 * 1024

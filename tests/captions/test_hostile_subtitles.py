@@ -6,8 +6,8 @@ from contextlib import suppress
 
 import pytest
 
-from octavia_stream.captions.subtitle_cue import MAX_CUES
-from octavia_stream.captions.subtitle_file import MAX_BYTES, read_subtitles
+from octavia_stream.captions.subtitle_cue import MAX_BYTES, MAX_CUES
+from octavia_stream.captions.subtitle_file import read_subtitles
 from octavia_stream.errors import MediaTooLarge, OctaviaError, SubtitlesRejected
 
 # Nothing here waits for long: a reader that takes quadratic time on ten megabytes takes hours.

@@ -48,7 +48,7 @@ async def _events(runtime: Runtime, job_id: UUID) -> list[object]:
 
 async def test_a_job_goes_from_pending_to_completed(runtime: Runtime, pending: MakeJob) -> None:
     job = await pending()
-    assert (job.status, job.submitted_at, job.options.target_language) == ("pending", None, "pt")
+    assert (job.status, job.submitted_at, job.options.result_language) == ("pending", None, "pt")
     assert await runtime.jobs.claim("w", LEASE_S) is None, "nobody submitted it"
     assert (await runtime.jobs.submit(job.id, job.owner_id)).submitted_at is not None
     claim = await _claim(runtime)

@@ -14,7 +14,7 @@ from octavia_stream.dubbing.checkpoints import Checkpoints
 from octavia_stream.dubbing.progress import Emit
 from octavia_stream.errors import NoSpeech, StorageUnavailable
 from octavia_stream.events.event import Cancelled, Completed, Failed, Progress, Started, Warned
-from octavia_stream.jobs.dubbing_job import DubbingJobResult
+from octavia_stream.jobs.artifacts import FinishedJob
 from octavia_stream.jobs.job import Artifact, Claim, Job, JobStatus
 from octavia_stream.jobs.worker import INTERNAL_ERROR, JobRunner, JobWorker
 from octavia_stream.runtime import Runtime
@@ -22,7 +22,7 @@ from octavia_stream.runtime import Runtime
 pytestmark = pytest.mark.services
 
 MakeJob = Callable[[], Awaitable[Job]]
-RESULT = DubbingJobResult([Artifact("dub.mp4", "k", "video/mp4", 1, "0" * 64)], {"fit": 1})
+RESULT = FinishedJob([Artifact("dub.mp4", "k", "video/mp4", 1, "0" * 64)], {"fit": 1})
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ async def told(runtime: Runtime, job_id: UUID) -> list[type[object]]:
     return [type(record.event) for record in await runtime.jobs.events_after(job_id, 0)]
 
 
-async def succeed(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> DubbingJobResult:
+async def succeed(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> FinishedJob:
     (scratch / "file").write_text("temporary")
     emit(Warned("test", "a warning"))
     for percent in range(100):
@@ -80,7 +80,7 @@ async def test_a_job_is_claimed_done_and_told(quick: Runtime, submitted: MakeJob
 
 
 async def test_a_refusal_ends_the_job_with_its_sentence(quick: Runtime, submitted: MakeJob) -> None:
-    async def refuse(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> DubbingJobResult:
+    async def refuse(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> FinishedJob:
         # Concurrent stages raise groups.
         async with asyncio.TaskGroup() as group:
             group.create_task(asyncio.sleep(30))
@@ -99,7 +99,7 @@ async def _raise(error: Exception) -> None:
 
 
 async def test_a_defect_ends_the_job_without_showing_itself(quick: Runtime, submitted: MakeJob) -> None:
-    async def crash(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> DubbingJobResult:
+    async def crash(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> FinishedJob:
         raise RuntimeError("secret detail")
 
     job = await submitted()
@@ -111,7 +111,7 @@ async def test_a_defect_ends_the_job_without_showing_itself(quick: Runtime, subm
 async def test_a_cancelled_job_stops_at_the_next_heartbeat(quick: Runtime, submitted: MakeJob) -> None:
     stopped = asyncio.Event()
 
-    async def endless(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> DubbingJobResult:
+    async def endless(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> FinishedJob:
         try:
             await asyncio.Event().wait()
         finally:
@@ -134,7 +134,7 @@ async def test_a_job_whose_lease_was_lost_is_left_alone(
     started = asyncio.Event()
     stopped = asyncio.Event()
 
-    async def endless(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> DubbingJobResult:
+    async def endless(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> FinishedJob:
         started.set()
         try:
             await asyncio.Event().wait()
@@ -158,7 +158,7 @@ async def test_a_job_whose_lease_was_lost_is_left_alone(
 async def test_draining_gives_running_jobs_back_at_once(quick: Runtime, submitted: MakeJob) -> None:
     started = asyncio.Event()
 
-    async def endless(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> DubbingJobResult:
+    async def endless(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> FinishedJob:
         started.set()
         await asyncio.Event().wait()
         return RESULT
@@ -174,7 +174,7 @@ async def test_draining_gives_running_jobs_back_at_once(quick: Runtime, submitte
 async def test_a_storage_that_is_away_hands_the_job_to_the_next_worker(quick: Runtime, submitted: MakeJob) -> None:
     epochs: list[int] = []
 
-    async def twice(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> DubbingJobResult:
+    async def twice(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> FinishedJob:
         epochs.append(claim.epoch)
         if len(epochs) == 1:
             raise StorageUnavailable
@@ -192,7 +192,7 @@ async def test_no_more_jobs_run_at_once_than_set_and_no_scratch_is_left(quick: R
     running = 0
     most = 0
 
-    async def count(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> DubbingJobResult:
+    async def count(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> FinishedJob:
         nonlocal running, most
         (scratch / "big").write_bytes(b"x" * 1000)
         running += 1

@@ -1,0 +1,275 @@
+"""The kinds of job: what each is asked with, and whether this server can do it."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, Literal, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from api.languages import reach_of
+from api.services import Services
+from octavia_stream.errors import InvalidRequest, MediaRejected
+from octavia_stream.jobs.job import (
+    AudioDubbingOptions,
+    CaptionOptions,
+    DubbingOptions,
+    JobKind,
+    JobOptions,
+    SpeechOptions,
+    SubtitleOptions,
+)
+from octavia_stream.languages import Language, language_name, parse_language
+from octavia_stream.media.info import MediaInfo
+from octavia_stream.mt.routes import plan_route
+from octavia_stream.uploads.subtitle_info import SubtitleInfo, is_subtitle_file
+from octavia_stream.uploads.upload import Upload
+
+LanguageTag = Annotated[str, msgspec.Meta(min_length=2, max_length=35, description="BCP 47, such as `pt` or `en`.")]
+VoiceName = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+GainDb = Annotated[float, msgspec.Meta(ge=-96, le=0)]
+TrackNumber = Annotated[int, msgspec.Meta(ge=0, le=63)]
+SoundContainer = Literal["m4a", "mp3", "flac", "wav", "ogg"]
+MAX_TARGETS = 8
+
+
+class _Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What every job is asked with."""
+
+    upload_id: UUID
+
+
+class VideoTranslation(_Order, frozen=True):
+    """What to dub, and how."""
+
+    target_language: LanguageTag
+    source_language: LanguageTag | None = None
+    """None: it is detected."""
+    voice: VoiceName | None = None
+    """None: the default of the target language."""
+    original_gain_db: GainDb = -24.0
+    """How loud the original stays under the dub, in dB."""
+    keep_original_track: bool = True
+    audio_track: TrackNumber | None = None
+    """Which audio track to dub, counted from 0; None: the default one."""
+
+
+class AudioTranslation(_Order, frozen=True):
+    """What to dub, and how, when only the sound is wanted."""
+
+    target_language: LanguageTag
+    source_language: LanguageTag | None = None
+    """None: it is detected."""
+    voice: VoiceName | None = None
+    """None: the default of the target language."""
+    original_gain_db: GainDb = -24.0
+    """How loud the original stays under the dub, in dB."""
+    audio_track: TrackNumber | None = None
+    """Which audio track to dub, counted from 0; None: the default one."""
+    container: SoundContainer | None = None
+    """None: that of the source where it is sound alone, else `m4a`."""
+
+
+class SubtitleGeneration(_Order, frozen=True):
+    """What to write down, and in which languages beside its own."""
+
+    source_language: LanguageTag | None = None
+    """None: it is detected."""
+    target_languages: Annotated[list[LanguageTag], msgspec.Meta(max_length=MAX_TARGETS)] = []
+    audio_track: TrackNumber | None = None
+    """Which audio track to listen to, counted from 0; None: the default one."""
+
+
+class SubtitleTranslation(_Order, frozen=True):
+    """Which subtitle file to translate, and into which languages."""
+
+    target_languages: Annotated[list[LanguageTag], msgspec.Meta(min_length=1, max_length=MAX_TARGETS)]
+    source_language: LanguageTag | None = None
+    """None: as the file says."""
+
+
+class SubtitleSpeech(_Order, frozen=True):
+    """Which subtitle file to speak, and how."""
+
+    target_language: LanguageTag
+    source_language: LanguageTag | None = None
+    """None: as the file says, else the target language; when they differ, the file is translated first."""
+    voice: VoiceName | None = None
+    """None: the default of the target language."""
+    container: SoundContainer | None = None
+    """What kind of sound file; not with a video. None: `m4a`."""
+    video_upload_id: UUID | None = None
+    """A video that gets the speech as its new sound track."""
+    original_gain_db: GainDb = -24.0
+    """How loud the video's own sound stays under the speech, in dB."""
+    keep_original_track: bool = True
+
+
+Asked = TypeVar("Asked", bound=_Order)
+
+
+@dataclass(frozen=True, slots=True)
+class KindOfJob(Generic[Asked]):
+    """One kind."""
+
+    name: JobKind
+    body: type[Asked]
+    operation_id: str
+    summary: str
+    check: Callable[[Asked, UUID, Services], Awaitable[tuple[Upload, JobOptions]]]
+    """The upload and the stored form of what is asked: languages reduced, the voice fixed.
+
+    Raises NotFound, MediaRejected, UnsupportedLanguage, InvalidRequest.
+    """
+
+
+async def _check_video(data: VideoTranslation, owner_id: UUID, services: Services) -> tuple[Upload, DubbingOptions]:
+    target, source = parse_language(data.target_language), _parsed(data.source_language)
+    voice = services.registry.choose_voice(target, data.voice)
+    _check_speech(services, (target,), source)
+    options = DubbingOptions(
+        target_language=target,
+        source_language=source,
+        voice=voice.id,
+        original_gain_db=data.original_gain_db,
+        keep_original_track=data.keep_original_track,
+        audio_track=data.audio_track,
+    )
+    return await _media(data.upload_id, owner_id, services, data.audio_track), options
+
+
+async def _check_audio(
+    data: AudioTranslation, owner_id: UUID, services: Services
+) -> tuple[Upload, AudioDubbingOptions]:
+    target, source = parse_language(data.target_language), _parsed(data.source_language)
+    voice = services.registry.choose_voice(target, data.voice)
+    _check_speech(services, (target,), source)
+    options = AudioDubbingOptions(
+        target_language=target,
+        source_language=source,
+        voice=voice.id,
+        original_gain_db=data.original_gain_db,
+        audio_track=data.audio_track,
+        container=data.container,
+    )
+    return await _media(data.upload_id, owner_id, services, data.audio_track), options
+
+
+async def _check_generation(
+    data: SubtitleGeneration, owner_id: UUID, services: Services
+) -> tuple[Upload, CaptionOptions]:
+    targets, source = _targets(data.target_languages), _parsed(data.source_language)
+    _check_speech(services, targets or ((source,) if source else ()), source)
+    options = CaptionOptions(source_language=source, target_languages=targets, audio_track=data.audio_track)
+    return await _media(data.upload_id, owner_id, services, data.audio_track), options
+
+
+async def _check_translation(
+    data: SubtitleTranslation, owner_id: UUID, services: Services
+) -> tuple[Upload, SubtitleOptions]:
+    targets = _targets(data.target_languages)
+    upload, stated = await _subtitles(data.upload_id, owner_id, services)
+    source = _parsed(data.source_language) or stated
+    if source is None:
+        raise InvalidRequest("The file does not say which language it is in; name it as source_language.")
+    _check_text(services, source, targets)
+    if targets == (source,):
+        raise InvalidRequest(f"The subtitles are in {language_name(source)} already.")
+    return upload, SubtitleOptions(source_language=source, target_languages=targets)
+
+
+async def _check_spoken(data: SubtitleSpeech, owner_id: UUID, services: Services) -> tuple[Upload, SpeechOptions]:
+    target = parse_language(data.target_language)
+    voice = services.registry.choose_voice(target, data.voice)
+    upload, stated = await _subtitles(data.upload_id, owner_id, services)
+    source = _parsed(data.source_language) or stated or target
+    _check_text(services, source, (target,))
+    if data.video_upload_id is not None:
+        if data.container is not None:
+            raise InvalidRequest("A video keeps its own container; leave container out.")
+        video = await _media(data.video_upload_id, owner_id, services)
+        if not video.content_type.startswith("video/"):
+            raise MediaRejected("There is no picture in the file that video_upload_id names.")
+    options = SpeechOptions(
+        target_language=target,
+        source_language=source,
+        voice=voice.id,
+        container=data.container,
+        video_upload_id=data.video_upload_id,
+        original_gain_db=data.original_gain_db,
+        keep_original_track=data.keep_original_track,
+    )
+    return upload, options
+
+
+def _parsed(tag: str | None) -> Language | None:
+    return parse_language(tag) if tag is not None else None
+
+
+def _targets(tags: Sequence[str]) -> tuple[Language, ...]:
+    """Each once, in the order asked."""
+    return tuple(dict.fromkeys(parse_language(tag) for tag in tags))
+
+
+def _check_speech(services: Services, targets: Iterable[Language], source: Language | None) -> None:
+    """Raises UnsupportedLanguage when a target cannot be reached from speech."""
+    reach = reach_of(services.registry, services.runtime.settings.models)
+    for target in targets:
+        reach.check(target, source)
+
+
+def _check_text(services: Services, source: Language, targets: Iterable[Language]) -> None:
+    """Raises UnsupportedLanguage when a target cannot be reached from text."""
+    pairs = services.registry.mt_pairs()
+    for target in targets:
+        plan_route(source, target, pairs, asr_translates=False)
+
+
+async def _media(upload_id: UUID, owner_id: UUID, services: Services, audio_track: int | None = None) -> Upload:
+    """A media file. Raises NotFound; MediaRejected when it is none, or is known to have no such track."""
+    upload = await services.runtime.uploads.get(upload_id, owner_id)
+    if is_subtitle_file(upload):
+        raise MediaRejected("This upload is a subtitle file; a video or an audio file is needed.")
+    if audio_track is not None and upload.media_info is not None:
+        count = len(msgspec.convert(upload.media_info, MediaInfo).audio)
+        if audio_track >= count:
+            raise MediaRejected(f"There is no sound track {audio_track}; the file has {count}, counted from 0.")
+    return upload
+
+
+async def _subtitles(upload_id: UUID, owner_id: UUID, services: Services) -> tuple[Upload, Language | None]:
+    """A subtitle file and the language that it states. Raises NotFound, MediaRejected."""
+    upload = await services.runtime.uploads.get(upload_id, owner_id)
+    if not is_subtitle_file(upload):
+        raise MediaRejected("This upload is no subtitle file; upload one with file_type=subtitle.")
+    stated = msgspec.convert(upload.media_info, SubtitleInfo).language
+    return upload, parse_language(stated) if stated is not None else None
+
+
+KINDS: tuple[KindOfJob[Any], ...] = (
+    KindOfJob("video-translate", VideoTranslation, "createVideoTranslation", "Create a dubbing job", _check_video),
+    KindOfJob(
+        "audio-translate", AudioTranslation, "createAudioTranslation", "Create a dubbing job for sound", _check_audio
+    ),
+    KindOfJob(
+        "subtitle-generate",
+        SubtitleGeneration,
+        "createSubtitleGeneration",
+        "Create a job that writes subtitles",
+        _check_generation,
+    ),
+    KindOfJob(
+        "subtitle-translate",
+        SubtitleTranslation,
+        "createSubtitleTranslation",
+        "Create a job that translates subtitles",
+        _check_translation,
+    ),
+    KindOfJob(
+        "subtitle-to-audio",
+        SubtitleSpeech,
+        "createSubtitleSpeech",
+        "Create a job that speaks subtitles",
+        _check_spoken,
+    ),
+)
