@@ -24,6 +24,7 @@ from api.services import Services, provide_owner_id, provide_services
 from api.tickets import Tickets
 from api.tokens import AccessTokens
 from api.uploads import upload_router
+from octavia_stream.billing.orders import Orders, open_orders
 from octavia_stream.config import Settings
 from octavia_stream.models.registry import Registry
 from octavia_stream.runtime import Runtime, load_secret, open_runtime
@@ -43,8 +44,11 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with runtime_of(settings) as runtime:
-            app.state.services = _services(runtime)
+        async with (
+            runtime_of(settings) as runtime,
+            open_orders(settings, runtime.pool, runtime.charges.prices) as orders,
+        ):
+            app.state.services = _services(runtime, orders)
             try:
                 yield
             finally:
@@ -76,7 +80,7 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
     return app
 
 
-def _services(runtime: Runtime) -> Services:
+def _services(runtime: Runtime, orders: Orders | None) -> Services:
     settings = runtime.settings
     return Services(
         runtime=runtime,
@@ -85,6 +89,7 @@ def _services(runtime: Runtime) -> Services:
             load_secret(settings).get_secret_value().encode(), timedelta(minutes=settings.api.access_token_minutes)
         ),
         tickets=Tickets(runtime.redis),
+        orders=orders,
     )
 
 

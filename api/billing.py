@@ -1,23 +1,28 @@
 """Credits: what there is, what things cost, and where every credit went."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 import msgspec
-from litestar import Response, Router, get
-from litestar.params import QueryParameter
+from litestar import Request, Response, Router, get, post
+from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
+from litestar.openapi.spec.enums import OpenAPIType
+from litestar.params import JSONBody, QueryParameter
 
 from api.auth import PROTECTED, PUBLIC
 from api.errors import problems
-from api.services import JobId, OwnerId, TheServices
+from api.services import JobId, OwnerId, Services, TheServices
 from octavia_stream.billing.credits import LINE_TYPES
+from octavia_stream.billing.orders import Orders
 from octavia_stream.billing.prices import PricingTiers
 from octavia_stream.billing.transfer import LineType, StatementLine
+from octavia_stream.errors import NotFound
 from octavia_stream.jobs.job import JobKind
 
 MAX_PAGE = 100
+MAX_WEBHOOK_BYTES = 512 * 1024
 
 
 class HoldView(msgspec.Struct, frozen=True):
@@ -89,6 +94,32 @@ class TransactionPage(msgspec.Struct, frozen=True):
     """Pass as `before` for the page after; None on the last one."""
 
 
+class CheckoutRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to buy. What it costs, the server knows."""
+
+    package_id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+
+
+class CheckoutView(msgspec.Struct, frozen=True):
+    """Where to pay. Credits come when the payment has, whether or not the browser ever comes back."""
+
+    url: str
+
+
+class Received(msgspec.Struct, frozen=True):
+    """The message is kept."""
+
+    received: bool
+
+
+class WebhookOperation(Operation):
+    """The body is signed byte by byte, so it is read as it came, and its schema is written here."""
+
+    def __post_init__(self) -> None:
+        message = OpenAPIMediaType(schema=Schema(type=OpenAPIType.OBJECT))
+        self.request_body = RequestBody(content={"application/json": message}, required=True)
+
+
 @get("/balance", operation_id="getBalance", summary="My credits", security=PROTECTED, responses=problems(401))
 async def get_balance(owner_id: OwnerId, services: TheServices) -> BalanceView:
     """What there is, what is set aside and for which jobs, and what is left for new ones."""
@@ -113,7 +144,7 @@ async def get_pricing(services: TheServices) -> PricingView:
         currency=prices.currency,
         free_credits=settings.free_credits if settings.enabled else 0,
         credits_per_minute=prices.credits_per_minute,
-        packages=_packages(prices),
+        packages=_packages(prices, selling=services.orders is not None),
     )
 
 
@@ -168,11 +199,53 @@ async def quote_job(job_id: JobId, owner_id: OwnerId, services: TheServices) -> 
     )
 
 
-def _packages(prices: PricingTiers) -> list[PackageView]:
+@post(
+    "/checkout",
+    operation_id="createCheckout",
+    summary="Buy credits",
+    security=PROTECTED,
+    responses=problems(401, 404, 409),
+)
+async def create_checkout(data: JSONBody[CheckoutRequest], owner_id: OwnerId, services: TheServices) -> CheckoutView:
+    """Opens a checkout at Polar for one package. 404 where this server sells none."""
+    orders = _orders(services)
+    account = await services.runtime.accounts.get(owner_id)
+    back = services.runtime.settings.api.public_url
+    return CheckoutView(await orders.checkout(owner_id, account.email, data.package_id, back))
+
+
+@post(
+    "/webhook",
+    operation_id="polarWebhook",
+    operation_class=WebhookOperation,
+    summary="For Polar alone",
+    status_code=202,
+    opt=PUBLIC,
+    request_max_body_size=MAX_WEBHOOK_BYTES,
+    responses=problems(403, 404, 413),
+)
+async def polar_webhook(request: Request[None, None, Any], services: TheServices) -> Received:
+    """Messages signed by Polar (Standard Webhooks), each kept once, for ever; types nobody knows are kept too."""
+    orders = _orders(services)
+    await orders.receive(await request.body(), dict(request.headers))
+    return Received(received=True)
+
+
+def _orders(services: Services) -> Orders:
+    if services.orders is None:
+        raise NotFound("This server sells no credits.")
+    return services.orders
+
+
+def _packages(prices: PricingTiers, *, selling: bool) -> list[PackageView]:
     return [
-        PackageView(one.id, one.name, one.credits, one.price_cents, one.polar_product_id is not None)
+        PackageView(one.id, one.name, one.credits, one.price_cents, selling and one.polar_product_id is not None)
         for one in prices.package
     ]
 
 
-billing_router = Router("/billing", route_handlers=[get_balance, get_pricing, list_transactions], tags=["billing"])
+billing_router = Router(
+    "/billing",
+    route_handlers=[get_balance, get_pricing, list_transactions, create_checkout, polar_webhook],
+    tags=["billing"],
+)

@@ -13,6 +13,7 @@ from litestar.params import FromPath
 
 from api.tickets import Tickets
 from api.tokens import AccessTokens
+from octavia_stream.billing.orders import Orders
 from octavia_stream.models.registry import Registry
 from octavia_stream.runtime import Runtime
 
@@ -27,6 +28,8 @@ class Services:
     registry: Registry
     tokens: AccessTokens
     tickets: Tickets
+    orders: Orders | None = None
+    """None: this server sells no credits."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server is about to stop: streams without an end of their own end now."""
 

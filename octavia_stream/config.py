@@ -145,6 +145,9 @@ class BillingSettings(_Section):
     """What a new account is given."""
     pricing: Path | None = None
     """A file of prices; None takes the one of the package, `billing/pricing.toml`."""
+    polar_server: Literal["production", "sandbox"] = "sandbox"
+    polar_url: str | None = None
+    """Another address of Polar's API; None takes that of `polar_server`."""
 
 
 class Settings(BaseSettings):
@@ -171,6 +174,10 @@ class Settings(BaseSettings):
     """`file:///path` or `s3://bucket/prefix`; else `objects/` below home."""
     secret_key: SecretStr | None = None
     """Signs tokens; else one is made and kept in home."""
+    polar_token: SecretStr | None = None
+    """Access token of the organisation at Polar that sells credits; None: nothing is sold."""
+    polar_webhook_secret: SecretStr | None = None
+    """With which Polar signs what it tells us."""
     log_format: Literal["console", "json"] = "console"
     """`console` for people, `json` for machines."""
     api: ApiSettings = ApiSettings()

@@ -47,6 +47,12 @@ class Unauthorized(OctaviaError):
     code = "unauthorized"
 
 
+class Forbidden(OctaviaError):
+    """This is not allowed."""
+
+    code = "forbidden"
+
+
 class InsufficientCredits(OctaviaError):
     """There are not enough credits for this."""
 

@@ -73,29 +73,33 @@ async def purchase(connection: Connection, owner_id: UUID, amount: int, *, order
     """Give credits that were paid for. An order gives once, whoever asks and how often."""
     books = await _lock(connection, owner_id)
     cause = Cause(f"purchase/{order_id}", reason, order_id=order_id)
+    earlier = await _earlier(connection, cause.key)
+    if earlier is not None:
+        # As much as it gave then: what is sold for the price now may be another number.
+        return _same(earlier, "purchase", owner_id, earlier.amount, cause)
     return await _post(connection, books, "purchase", SALES, books.available_id, amount, cause)
 
 
 async def take_back(
-    connection: Connection, order_id: str, amount: int, kind: TakeBack, *, key: str, reason: str
+    connection: Connection, order_id: str, total: int, kind: TakeBack, *, reason: str
 ) -> Transfer | None:
     """Take bought credits back, because their money went back; the balance may fall below zero.
 
-    Never takes more than the order gave; None when nothing is left to take. Raises NotFound when nothing was bought.
+    total: how many of the order's credits have gone this way in the end, so asking again changes nothing and news that
+    come late or twice do no harm. Never more than the order gave. None when nothing was left to take.
+    Raises NotFound when nothing was bought.
     """
     row = await connection.fetchrow(queries.PURCHASE, order_id)
     if row is None:
         raise NotFound("No credits were bought with this order.")
     bought = _transfer(row)
     books = await _lock(connection, bought.owner_id)
-    cause = Cause(key, reason, order_id=order_id)
-    earlier = await _earlier(connection, key)
-    if earlier is not None:
-        return _same(earlier, kind, bought.owner_id, earlier.amount, cause)
-    left = bought.amount - int(await connection.fetchval(queries.TAKEN_BACK, order_id))
-    if left <= 0:
+    taken = _found(await connection.fetchrow(queries.TAKEN_BACK, order_id, kind))
+    amount = min(total - taken["this_way"], bought.amount - taken["in_all"])
+    if amount <= 0:
         return None
-    return await _post(connection, books, kind, books.available_id, REFUNDS, min(amount, left), cause)
+    cause = Cause(f"{kind}/{order_id}/{taken['this_way'] + amount}", reason, order_id=order_id)
+    return await _post(connection, books, kind, books.available_id, REFUNDS, amount, cause)
 
 
 async def adjust(connection: Connection, owner_id: UUID, amount: int, *, key: str, reason: str) -> Transfer:

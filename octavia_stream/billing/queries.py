@@ -53,8 +53,9 @@ OPEN_HOLDS = f"select {_HOLD} from credit_hold where owner_id = $1 and state = '
 PURCHASE = f"select {_TRANSFER} from credit_transfer where order_id = $1 and kind = 'purchase'"  # noqa: S608
 
 TAKEN_BACK = """
-select coalesce(sum(amount), 0)::bigint from credit_transfer
-where order_id = $1 and kind in ('refund', 'chargeback')
+select coalesce(sum(amount), 0)::bigint as in_all,
+    coalesce(sum(amount) filter (where kind = $2), 0)::bigint as this_way
+from credit_transfer where order_id = $1 and kind in ('refund', 'chargeback')
 """
 
 CAPTURE_OF_JOB = f"""

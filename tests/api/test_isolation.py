@@ -12,7 +12,7 @@ from tests.api.conftest import Person, ScriptedWorker, create_job, upload_video
 pytestmark = pytest.mark.services
 
 METHODS = ("get", "put", "post", "delete", "head", "patch")
-PUBLIC = {"signUp", "logIn", "listLanguages", "listVoices", "getPricing", "livez", "readyz"}
+PUBLIC = {"signUp", "logIn", "listLanguages", "listVoices", "getPricing", "polarWebhook", "livez", "readyz"}
 
 
 @pytest.fixture(scope="module")

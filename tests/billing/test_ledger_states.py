@@ -196,8 +196,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if not person.orders:
             return False
         order = list(person.orders)[step.pick % len(person.orders)]
-        key = f"b/{uuid4()}"
-        taken = await self.once(lambda c: ledger.take_back(c, order, step.amount, kind, key=key, reason="Returned."))
+        taken = await self.once(lambda c: ledger.take_back(c, order, step.amount, kind, reason="Returned."))
         if taken is None:
             return False
         person.orders[order] -= taken.amount

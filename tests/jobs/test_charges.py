@@ -214,7 +214,7 @@ async def test_after_a_payment_was_returned_nothing_more_can_be_started(runtime:
         await ledger.purchase(connection, owner, 100, order_id=f"o/{owner}", reason="Bought.")
     claim = await running(runtime, owner, 660.0)
     async with runtime.pool.transaction() as connection:
-        await ledger.take_back(connection, f"o/{owner}", 100, "chargeback", key=f"c/{owner}", reason="Charged back.")
+        await ledger.take_back(connection, f"o/{owner}", 100, "chargeback", reason="Charged back.")
     await runtime.jobs.finish(claim, "completed", report=delivered(660.0))
     assert await runtime.credits.balance(owner) == Balance(-10, held=0)
     job = await new_job(runtime, owner, 6.0)
