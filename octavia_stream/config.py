@@ -144,10 +144,11 @@ class BillingSettings(_Section):
     free_credits: int = Field(default=100, ge=0)
     """What a new account is given."""
     pricing: Path | None = None
-    """A file of prices; None takes the one of the package, `billing/pricing.toml`."""
+    """A file of prices; else the one of the package, `billing/pricing.toml`."""
     polar_server: Literal["production", "sandbox"] = "sandbox"
+    """Where credits are sold; nobody pays real money in the sandbox."""
     polar_url: str | None = None
-    """Another address of Polar's API; None takes that of `polar_server`."""
+    """Another address of Polar's API; else that of `polar_server`."""
 
 
 class Settings(BaseSettings):
@@ -175,7 +176,7 @@ class Settings(BaseSettings):
     secret_key: SecretStr | None = None
     """Signs tokens; else one is made and kept in home."""
     polar_token: SecretStr | None = None
-    """Access token of the organisation at Polar that sells credits; None: nothing is sold."""
+    """Access token of the organisation at Polar that sells credits; without it nothing is sold."""
     polar_webhook_secret: SecretStr | None = None
     """With which Polar signs what it tells us."""
     log_format: Literal["console", "json"] = "console"

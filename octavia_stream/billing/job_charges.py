@@ -1,16 +1,21 @@
 """What jobs cost: credits are held when a job starts, and charged for what it delivered when it ends."""
 
+import math
 from typing import Any
 
 import msgspec
 
 from octavia_stream.billing import ledger
 from octavia_stream.billing.prices import PricingTiers
-from octavia_stream.config import BillingSettings
+from octavia_stream.config import BillingSettings, MediaSettings
 from octavia_stream.database.pool import Connection
 from octavia_stream.jobs.job import Job, JobKind, JobStatus
+from octavia_stream.media.info import MediaInfo
 
 _MEDIA_INFO = "select media_info from upload where id = $1"
+
+TOLERATED_RATIO = 2
+TOLERATED_S = 5
 
 REASONS: dict[JobStatus, str] = {"failed": "The job failed.", "cancelled": "The job was cancelled."}
 
@@ -40,6 +45,16 @@ class JobCharges:
         exact = said_s > 0
         seconds = said_s if exact else self._longest_s
         return Quote(seconds, self.prices.quote(kind, seconds) if self._enabled else 0, exact)
+
+    def limits(self, settings: MediaSettings, info: MediaInfo) -> MediaSettings:
+        """`settings` for decoding a file that said how long it is: much more sound than was quoted is not for free.
+
+        Lengths of some files are estimates (MP3 without an index), so up to twice as much is let through.
+        """
+        if not self._enabled or info.duration_s <= 0:
+            return settings
+        longest_s = math.ceil(info.duration_s * TOLERATED_RATIO + TOLERATED_S)
+        return settings.model_copy(update={"max_duration_s": min(settings.max_duration_s, longest_s)})
 
     async def submitted(self, connection: Connection, job: Job) -> None:
         if not self._enabled:

@@ -52,7 +52,7 @@ class CaptionJob:
             target_languages=tuple(parse_language(tag) for tag in options.target_languages),
             route=self._models.route,
             fingerprints=self._models.fingerprints(),
-            media=settings.media,
+            media=self._runtime.charges.limits(settings.media, info),
             attempts=settings.worker.chunk_attempts,
             window_chunks=settings.worker.window_chunks,
         )

@@ -63,7 +63,7 @@ class DubbingJob:
             voice=voice,
             route=lambda spoken: self._models.route(spoken, target),
             fingerprints=self._models.fingerprints(voice),
-            media=settings.media,
+            media=self._runtime.charges.limits(settings.media, info),
             original_gain_db=options.original_gain_db,
             keep_original_track=keep_original_track,
             attempts=settings.worker.chunk_attempts,
