@@ -1,0 +1,301 @@
+"""Every kind of job from upload to download, done by the real worker with scripted engines."""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from octavia_stream.audio.chunk import Samples
+from octavia_stream.captions.subtitle_file import read_subtitles
+from octavia_stream.config import WorkerSettings
+from octavia_stream.dubbing.engines import local
+from octavia_stream.jobs.every_kind import EveryKind
+from octavia_stream.jobs.worker import JobWorker
+from octavia_stream.media.demuxer import decode_audio
+from octavia_stream.media.info import MediaInfo
+from octavia_stream.media.probe import probe
+from octavia_stream.models.registry import Registry
+from octavia_stream.runtime import Runtime
+from octavia_stream.testing import Journal, ScriptedSynthesizer, ScriptedTranscriber, ScriptedTranslator
+from tests.api.conftest import DATA, VIDEO, Person
+
+pytestmark = pytest.mark.services
+
+SPEECH = DATA / "speech" / "en" / "jfk.flac"
+SUBTITLES = DATA / "subtitles"
+RATE_HZ = 24_000
+
+
+@pytest.fixture(scope="module")
+def journal(tmp_path_factory: pytest.TempPathFactory) -> Journal:
+    """What the engines were asked."""
+    return Journal(tmp_path_factory.mktemp("engines") / "journal")
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def worker(runtime: Runtime, journal: Journal) -> AsyncIterator[None]:
+    settings = runtime.settings.model_copy(update={"worker": WorkerSettings(poll_s=0.1, heartbeat_s=0.2)})
+    quick = dataclasses.replace(runtime, settings=settings)
+    engines = local(
+        ScriptedTranscriber(journal=journal.path),
+        ScriptedTranslator(journal=journal.path),
+        ScriptedSynthesizer(journal=journal.path),
+    )
+    worker = JobWorker(quick, EveryKind(quick, engines, Registry(settings.models, settings.home)), "every-kind")
+    running = asyncio.create_task(worker.run())
+    yield
+    worker.drain()
+    await asyncio.wait_for(running, 20)
+
+
+async def upload(somebody: Person, path: Path, file_type: str, name: str | None = None) -> dict[str, Any]:
+    files = {"file": (name or path.name, await asyncio.to_thread(path.read_bytes))}
+    answer = await somebody.http.post(f"/api/v1/upload?file_type={file_type}", files=files)
+    assert answer.status_code == 201, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def finished(somebody: Person, kind: str, **wish: Any) -> dict[str, Any]:
+    """A job of this kind, done."""
+    answer = await somebody.http.post(f"/api/v1/jobs/{kind}/create", json=wish)
+    assert answer.status_code == 201, answer.text
+    where = answer.headers["location"]
+    assert answer.json()["kind"] == answer.json()["options"]["kind"] == kind
+    assert (await somebody.http.post(f"{where}/process")).status_code == 202
+    async with asyncio.timeout(90):
+        while True:
+            job: dict[str, Any] = (await somebody.http.get(where)).json()
+            if job["status"] not in {"pending", "processing"}:
+                assert job["status"] == "completed", job["error"]
+                return job
+            await asyncio.sleep(0.1)
+
+
+async def fetched(somebody: Person, job: dict[str, Any], artifact: str) -> tuple[bytes, str, str]:
+    """Content, type and name of a result."""
+    answer = await somebody.http.get(job["links"]["download"], params={"artifact": artifact})
+    assert answer.status_code == 200, answer.text
+    name = answer.headers["content-disposition"].rpartition("''")[2]
+    return answer.content, answer.headers["content-type"].partition(";")[0], name
+
+
+async def heard(content: bytes, runtime: Runtime, directory: Path) -> tuple[MediaInfo, Samples]:
+    """What a media file holds, and its first sound as mono samples."""
+    path = directory / "result"
+    await asyncio.to_thread(path.write_bytes, content)
+    info = await probe(path, runtime.settings.media)
+    blocks = decode_audio(path, info.audio[0], rate_hz=RATE_HZ, channels=1, settings=runtime.settings.media)
+    return info, np.concatenate([block.samples async for block in blocks])
+
+
+def artifacts(job: dict[str, Any]) -> list[str]:
+    return [artifact["name"] for artifact in job["artifacts"]]
+
+
+def loud(samples: Samples, start_s: float, end_s: float) -> bool:
+    part = samples[round(start_s * RATE_HZ) : round(end_s * RATE_HZ)]
+    return float(np.sqrt(np.mean(part**2))) > 0.01
+
+
+async def test_sound_is_dubbed_without_its_picture(alice: Person, runtime: Runtime, tmp_path: Path) -> None:
+    source = await upload(alice, VIDEO, "video", "talk.mp4")
+    job = await finished(alice, "audio-translate", upload_id=source["id"], target_language="pt", container="flac")
+    assert artifacts(job) == ["dub.flac", "en.srt", "en.vtt", "pt.srt", "pt.vtt", "report.json"]
+    content, content_type, name = await fetched(alice, job, "dub.flac")
+    assert (content_type, name) == ("audio/flac", "talk.pt.flac")
+    info, samples = await heard(content, runtime, tmp_path)
+    assert info.video is None
+    original = await probe(VIDEO, runtime.settings.media)
+    assert len(samples) / RATE_HZ == pytest.approx(original.audio[0].duration_s, abs=0.1)
+
+
+async def test_a_video_s_sound_alone_is_m4a_when_nothing_else_is_asked(alice: Person) -> None:
+    source = await upload(alice, VIDEO, "video")
+    job = await finished(alice, "audio-translate", upload_id=source["id"], target_language="pt")
+    assert artifacts(job)[0] == "dub.m4a"
+
+
+async def test_speech_is_written_down_in_several_languages(alice: Person) -> None:
+    source = await upload(alice, SPEECH, "audio")
+    job = await finished(alice, "subtitle-generate", upload_id=source["id"], target_languages=["pt", "en", "pt-BR"])
+    assert artifacts(job) == ["en.srt", "en.vtt", "pt.srt", "pt.vtt", "report.json"]
+    content, content_type, name = await fetched(alice, job, "pt.srt")
+    assert (content_type, name) == ("application/x-subrip", "jfk.pt.srt")
+    translated, spoken = read_subtitles(content), read_subtitles((await fetched(alice, job, "en.vtt"))[0])
+    assert translated.cues[0].passages[0].text.startswith("pt: ")
+    assert "fox" in spoken.document
+    assert translated.end_ms <= 11_100
+    assert job["percent"] == 100
+
+
+async def test_speech_in_a_language_without_a_pair_is_heard_twice(alice: Person, journal: Journal) -> None:
+    source = await upload(alice, SPEECH, "audio")
+    asked = len([call for call in journal.read() if call.stage == "transcribe"])
+    wish = {"source_language": "es", "target_languages": ["en", "pt"]}
+    job = await finished(alice, "subtitle-generate", upload_id=source["id"], **wish)
+    assert artifacts(job)[:6] == ["es.srt", "es.vtt", "en.srt", "en.vtt", "pt.srt", "pt.vtt"]
+    now = len([call for call in journal.read() if call.stage == "transcribe"])
+    assert (now - asked) % 2 == 0
+    # English comes from the speech itself, Portuguese from that English.
+    assert "en: " not in (await fetched(alice, job, "en.srt"))[0].decode()
+    assert "pt: " in (await fetched(alice, job, "pt.srt"))[0].decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type"),
+    [("sintel-en.vtt", "text/vtt"), ("sintel_en.srt", "application/x-subrip"), ("typical.ass", "text/x-ssa")],
+)
+async def test_subtitles_come_back_translated_in_the_same_form(alice: Person, name: str, content_type: str) -> None:
+    path = SUBTITLES / name
+    source = await upload(alice, path, "subtitle", f"film.en{path.suffix}")
+    original = read_subtitles(path.read_bytes())
+    assert source["content_type"] == content_type
+    assert source["subtitles"] == {"format": path.suffix[1:], "cues": len(original.cues), "language": None}
+    job = await finished(
+        alice, "subtitle-translate", upload_id=source["id"], source_language="en", target_languages=["pt"]
+    )
+    assert artifacts(job) == [f"pt{path.suffix}", "report.json"]
+    content, found_type, found_name = await fetched(alice, job, f"pt{path.suffix}")
+    assert (found_type, found_name) == (content_type, f"film.pt{path.suffix}")
+    translated = read_subtitles(content)
+    assert [(cue.start_ms, cue.end_ms) for cue in translated.cues] == [
+        (cue.start_ms, cue.end_ms) for cue in original.cues
+    ]
+    assert all(cue.passages for cue in translated.cues)
+    assert translated.document.count("pt:") == job["report"]["sentences"]
+
+
+async def test_a_file_that_states_its_language_needs_no_other_word(alice: Person, tmp_path: Path) -> None:
+    path = tmp_path / "a.vtt"
+    path.write_text("WEBVTT\nLanguage: en\n\n00:01.000 --> 00:02.000\nHello.\n")
+    source = await upload(alice, path, "subtitle")
+    assert source["subtitles"]["language"] == "en"
+    job = await finished(alice, "subtitle-translate", upload_id=source["id"], target_languages=["pt"])
+    content, _, _ = await fetched(alice, job, "pt.vtt")
+    assert content.decode() == "WEBVTT\nLanguage: pt\n\n00:01.000 --> 00:02.000\npt: Hello.\n"
+
+
+SRT = """1
+00:00:02,000 --> 00:00:05,000
+The first sentence is here.
+
+2
+00:00:10,000 --> 00:00:13,000
+And a second one.
+"""
+
+
+async def test_subtitles_are_spoken_at_their_times(alice: Person, runtime: Runtime, tmp_path: Path) -> None:
+    path = tmp_path / "film.srt"
+    path.write_text(SRT)
+    source = await upload(alice, path, "subtitle")
+    job = await finished(
+        alice, "subtitle-to-audio", upload_id=source["id"], target_language="pt", source_language="en", container="wav"
+    )
+    assert artifacts(job) == ["dub.wav", "pt.srt", "report.json"]
+    content, content_type, name = await fetched(alice, job, "dub.wav")
+    assert (content_type, name) == ("audio/wav", "film.pt.wav")
+    info, samples = await heard(content, runtime, tmp_path)
+    assert info.video is None
+    assert len(samples) == 13 * RATE_HZ
+    assert not loud(samples, 0.0, 1.9)
+    assert loud(samples, 2.0, 2.5)
+    assert not loud(samples, 7.0, 9.9)
+    assert loud(samples, 10.0, 10.5)
+    onsets = [np.flatnonzero(np.abs(samples[s * RATE_HZ :]) > 0.005)[0] / RATE_HZ for s in (1, 9)]
+    assert onsets == pytest.approx([1.0, 1.0], abs=0.04)
+
+
+async def test_a_video_gets_the_spoken_subtitles_as_a_track(alice: Person, runtime: Runtime, tmp_path: Path) -> None:
+    path = tmp_path / "talk.srt"
+    path.write_text("1\n00:00:01,000 --> 00:00:04,000\nUma frase.\n\n2\n00:01:00,000 --> 00:01:02,000\nTarde demais.\n")
+    source, video = await upload(alice, path, "subtitle"), await upload(alice, VIDEO, "video")
+    job = await finished(
+        alice, "subtitle-to-audio", upload_id=source["id"], target_language="pt", video_upload_id=video["id"]
+    )
+    assert artifacts(job) == ["dub.mp4", "report.json"]
+    assert any("after the end" in warning for warning in job["warnings"])
+    info, samples = await heard((await fetched(alice, job, "dub.mp4"))[0], runtime, tmp_path)
+    original = await probe(VIDEO, runtime.settings.media)
+    assert info.video is not None
+    assert info.audio[0].language == "por"
+    assert len(info.audio) == 2
+    assert len(info.subtitles) == 1
+    assert len(samples) / RATE_HZ == pytest.approx(original.audio[0].duration_s, abs=0.1)
+
+
+async def test_each_kind_says_what_it_cannot_work_on(alice: Person, tmp_path: Path) -> None:
+    path = tmp_path / "film.srt"
+    path.write_text(SRT)
+    subtitles, media = await upload(alice, path, "subtitle"), await upload(alice, SPEECH, "audio")
+    wishes: list[tuple[str, dict[str, Any], str]] = [
+        ("video-translate", {"upload_id": subtitles["id"], "target_language": "pt"}, "media_rejected"),
+        ("audio-translate", {"upload_id": subtitles["id"], "target_language": "pt"}, "media_rejected"),
+        ("subtitle-generate", {"upload_id": subtitles["id"]}, "media_rejected"),
+        ("subtitle-generate", {"upload_id": media["id"], "target_languages": ["zu"]}, "unsupported_language"),
+        ("subtitle-translate", {"upload_id": media["id"], "target_languages": ["pt"]}, "media_rejected"),
+        ("subtitle-translate", {"upload_id": subtitles["id"], "target_languages": ["pt"]}, "invalid_request"),
+        ("subtitle-translate", {"upload_id": subtitles["id"], "target_languages": []}, "invalid_request"),
+        (
+            "subtitle-translate",
+            {"upload_id": subtitles["id"], "source_language": "en", "target_languages": ["en"]},
+            "invalid_request",
+        ),
+        (
+            "subtitle-translate",
+            {"upload_id": subtitles["id"], "source_language": "zu", "target_languages": ["pt"]},
+            "unsupported_language",
+        ),
+        ("subtitle-to-audio", {"upload_id": media["id"], "target_language": "pt"}, "media_rejected"),
+        (
+            "subtitle-to-audio",
+            {"upload_id": subtitles["id"], "target_language": "pt", "video_upload_id": media["id"]},
+            "media_rejected",
+        ),
+        ("subtitle-to-audio", {"upload_id": subtitles["id"], "target_language": "zu"}, "unsupported_language"),
+    ]
+    for kind, wish, code in wishes:
+        answer = await alice.http.post(f"/api/v1/jobs/{kind}/create", json=wish)
+        assert (answer.status_code, answer.json()["code"]) == (400 if code == "invalid_request" else 422, code), wish
+        assert answer.json()["detail"].endswith(".")
+
+
+async def test_another_s_video_is_not_found(alice: Person, bob: Person, tmp_path: Path) -> None:
+    path = tmp_path / "film.srt"
+    path.write_text(SRT)
+    own, video = await upload(bob, path, "subtitle"), await upload(alice, VIDEO, "video")
+    wish = {"upload_id": own["id"], "target_language": "pt", "video_upload_id": video["id"]}
+    answer = await bob.http.post("/api/v1/jobs/subtitle-to-audio/create", json=wish)
+    assert answer.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "code"),
+    [
+        (b"just words", 422, "subtitles_rejected"),
+        (b"\x00" * 1000, 422, "subtitles_rejected"),
+        (b"1\n00:00:01,000 --> 00:00:02,000\nx\n" + b"x" * 11_000_000, 413, "media_too_large"),
+        (b"<?xml version='1.0'?><!DOCTYPE a [<!ENTITY b 'c'>]><tt/>", 422, "subtitles_rejected"),
+    ],
+    ids=["words", "zeros", "too large", "entities"],
+)
+async def test_what_is_no_subtitle_file_is_refused_and_not_kept(
+    alice: Person, runtime: Runtime, content: bytes, status: int, code: str
+) -> None:
+    before = {found.key async for found in runtime.objects.list("uploads")}
+    answer = await alice.http.post("/api/v1/upload?file_type=subtitle", files={"file": ("a.srt", content)})
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert {found.key async for found in runtime.objects.list("uploads")} == before
+
+
+@pytest.mark.parametrize("path", sorted(SUBTITLES.iterdir()), ids=lambda path: path.name)
+async def test_every_subtitle_file_is_taken_as_it_is(alice: Person, path: Path) -> None:
+    found = await upload(alice, path, "subtitle")
+    assert found["subtitles"]["cues"] >= 1
+    assert found["duration_s"] > 0
+    assert bool(found["warnings"]) == path.stem.startswith(("bad", "missing", "invalid"))
