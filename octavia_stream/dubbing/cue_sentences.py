@@ -12,7 +12,7 @@ from octavia_stream.asr.transcript import Word
 from octavia_stream.audio.chunk import ASR_RATE_HZ
 from octavia_stream.captions.passages import Passage
 from octavia_stream.captions.subtitle_cue import SubtitleCue
-from octavia_stream.dubbing.punctuation import Punctuation, ends_clause, join_words
+from octavia_stream.dubbing.punctuation import Punctuation, ends_clause, ends_line, join_words
 from octavia_stream.languages import Language
 
 LONGEST_GAP_MS = 1_200
@@ -152,13 +152,19 @@ def _moment(cue: SubtitleCue, share: float) -> int:
 
 def _sentences(words: Sequence[_PlacedWord], punctuation: Punctuation) -> Iterator[list[_PlacedWord]]:
     begin = 0
-    plain = [placed.word for placed in words]
     for i in range(len(words)):
-        following = plain[i + 1 : i + 1 + _LOOKAHEAD_WORDS]
+        following = words[i + 1 : i + 1 + _LOOKAHEAD_WORDS]
         full = i + 1 - begin >= MAX_WORDS or _too_many(words, begin, i)
-        if not following or full or punctuation.ends_sentence(plain[begin : i + 1], following):
+        if not following or full or _ends(words[begin : i + 1], following, punctuation):
             yield list(words[begin : i + 1])
             begin = i + 1
+
+
+def _ends(words: Sequence[_PlacedWord], following: Sequence[_PlacedWord], punctuation: Punctuation) -> bool:
+    last, first = words[-1], following[0]
+    if last.place != first.place:
+        return ends_line(last.word.text, first.word.text)
+    return punctuation.ends_sentence([placed.word for placed in words], [placed.word for placed in following])
 
 
 def _too_many(words: Sequence[_PlacedWord], begin: int, i: int) -> bool:

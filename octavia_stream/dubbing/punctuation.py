@@ -73,6 +73,11 @@ def ends_clause(word: str) -> bool:
     return bool(_CLAUSE.search(word.strip()) or _TERMINAL.search(word.strip()))
 
 
+def ends_line(word: str, following: str) -> bool:
+    """Whether a sentence ends with the last word of a line: where somebody broke the text, a full stop is one."""
+    return bool(_TERMINAL.search(word)) and not _goes_on(word, following)
+
+
 def _goes_on(last: str, following: str) -> bool:
     """Whether a full stop at the end of a word belongs to the word, because the sentence goes on after it."""
     stem = re.sub(r"\W+$", "", last).lower().lstrip("\"'“‘«([")
