@@ -40,7 +40,7 @@ where hold.state = 'open' and hold.job_id is not null
 
 _SPENT_TWICE = """
 select (select count(*) from (
-    select 1 from credit_transfer where kind = 'capture' group by job_id, hold_id having count(*) > 1
+    select 1 from credit_transfer where kind = 'capture' group by coalesce(job_id, hold_id) having count(*) > 1
 ) twice) + (select count(*) from (
     select 1 from credit_transfer where kind = 'purchase' group by order_id having count(*) > 1
 ) twice)
