@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from octavia_stream.errors import DependencyUnavailable, OctaviaError, StorageFull
 from octavia_stream.events.event import TERMINAL_EVENTS, JobEventRecord
+from octavia_stream.jobs.job import JobKind
 
 UPLOAD_BLOCK_BYTES = 1024 * 1024
 RECONNECT_DEADLINE_S = 120.0
@@ -76,7 +77,7 @@ class Client:
         self._token = _checked(answer)["access_token"]
         self._http.headers["Authorization"] = f"Bearer {self._token}"
 
-    async def upload(self, path: Path, sent: Callable[[int], None]) -> str:
+    async def upload(self, path: Path, sent: Callable[[int], None], file_type: str = "audio") -> str:
         """Stream a file; `sent` is told the bytes of each block. Returns the upload's id."""
 
         size = (await asyncio.to_thread(path.stat)).st_size
@@ -90,16 +91,15 @@ class Client:
         answer = await self._send(
             "POST",
             "/api/v1/upload",
-            # Sound is all that a dub needs; whether there is a picture too, the server sees.
-            params={"file_type": "audio", "filename": path.name},
+            params={"file_type": file_type, "filename": path.name},
             headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)},
             content=blocks(),
         )
         return str(_checked(answer)["id"])
 
-    async def create_job(self, options: dict[str, Any]) -> str:
-        """Create a video-translate job and start it. Returns its id."""
-        job = _checked(await self._send("POST", "/api/v1/jobs/video-translate/create", json=options))
+    async def create_job(self, options: dict[str, Any], kind: JobKind = "video-translate") -> str:
+        """Create a job and start it. Returns its id."""
+        job = _checked(await self._send("POST", f"/api/v1/jobs/{kind}/create", json=options))
         job_id = str(job["id"])
         _checked(await self._send("POST", f"/api/v1/jobs/{job_id}/process"))
         return job_id

@@ -11,8 +11,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from rich.console import Console
 
 from octavia_stream.cli import dub as dub_command
+from octavia_stream.cli import subtitle as subtitle_command
+from octavia_stream.cli.client import Credentials
 from octavia_stream.cli.doctor import doctor
 from octavia_stream.cli.models import models_app
+from octavia_stream.cli.order import account_from
 from octavia_stream.cli.serve import serve_command
 from octavia_stream.cli.settings import show_settings
 from octavia_stream.config import Settings
@@ -96,9 +99,88 @@ def dub(
         keep_original_track=keep_original_track,
         audio_track=audio_track,
     )
+    return asyncio.run(dub_command.dub(order, server, _account(email), Settings()))
+
+
+@app.command
+def subtitle(
+    file: Path,
+    *,
+    to: Annotated[list[str] | None, Parameter(negative="")] = None,
+    source: Annotated[str | None, Parameter(name=["--from"])] = None,
+    output: Path = Path(),
+    audio_track: int | None = None,
+    server: str | None = None,
+    email: str | None = None,
+) -> int:
+    """Write the subtitles of a video or audio file, or translate a subtitle file.
+
+    SRT, WebVTT, ASS and TTML come back in their own format: other words, and nothing else changed.
+
+    Parameters
+    ----------
+    file
+        The media file, or the subtitle file.
+    to
+        The language to translate into, such as `pt`; several when given several times.
+    source
+        The language of the file. That of speech is detected when left out; a subtitle file may say it itself.
+    output
+        The folder that the results go to.
+    audio_track
+        Which audio track to listen to, counted from 0.
+    server
+        Address of another machine's server, such as `https://dub.example.org`.
+    email
+        Your account there; its password is read from OCTAVIA_PASSWORD.
+    """
+    order = subtitle_command.SubtitleOrder(file, tuple(to or ()), source, output, audio_track)
+    return asyncio.run(subtitle_command.subtitle(order, server, _account(email), Settings()))
+
+
+@app.command
+def speak(
+    file: Path,
+    *,
+    to: str,
+    source: Annotated[str | None, Parameter(name=["--from"])] = None,
+    voice: str | None = None,
+    video: Path | None = None,
+    audio_format: Annotated[str | None, Parameter(name=["--format"])] = None,
+    output: Path = Path(),
+    server: str | None = None,
+    email: str | None = None,
+) -> int:
+    """Speak a subtitle file at its own times, by itself or over a video.
+
+    Parameters
+    ----------
+    file
+        The subtitle file.
+    to
+        The language to speak, such as `pt`.
+    source
+        The language of the file, which is translated first when it is another; the file may say it itself.
+    voice
+        A voice of `octavia models voices`; the first one of the language when left out.
+    video
+        A video that gets the speech as its new sound track.
+    audio_format
+        Without a video: m4a, mp3, flac, wav or ogg.
+    output
+        The folder that the result goes to.
+    server
+        Address of another machine's server, such as `https://dub.example.org`.
+    email
+        Your account there; its password is read from OCTAVIA_PASSWORD.
+    """
+    order = subtitle_command.SpeechOrder(file, to, source, voice, output, video, audio_format)
+    return asyncio.run(subtitle_command.speak(order, server, _account(email), Settings()))
+
+
+def _account(email: str | None) -> Credentials | None:
     password = _Password().password
-    account = dub_command.account_from(email, password.get_secret_value() if password else None)
-    return asyncio.run(dub_command.dub(order, server, account, Settings()))
+    return account_from(email, password.get_secret_value() if password else None)
 
 
 @db_app.command(name="migrate")

@@ -69,8 +69,8 @@ class SpeechResult:
 
     fit: FitReport
     muxed: MuxResult
-    texts: list[list[str]]
-    """What was said, passage by passage, as `SubtitleFile.rewritten` takes it."""
+    texts: list[list[str]] | None
+    """What was said, passage by passage, as `SubtitleFile.rewritten` takes it; None when not all of it was."""
 
 
 async def speak_subtitles(
@@ -84,7 +84,7 @@ async def speak_subtitles(
         raise SubtitlesRejected("All subtitles stand after the end of the media, so there is nothing to say.")
     if len(sentences) < len(cued):
         late = len(cued) - len(sentences)
-        emit(Warned("after_the_end", f"Not spoken, for they stand after the end of the media: {late} sentences."))
+        emit(Warned("after_the_end", f"Sentences after the end of the media are not spoken: {late}."))
     emit(Analysed(length / ASR_RATE_HZ, request.source_language, request.target_language, request.voice.id))
     progress = ProgressTracker(emit, length, weights=WEIGHTS)
     speaking = Speaking(
@@ -105,10 +105,17 @@ async def speak_subtitles(
     for warning in muxed.warnings:
         emit(Warned("muxing", warning))
     fit = report([(item.segment.placement, item.segment.slot) for item in fitted])
+    return SpeechResult(fit, muxed, _said(request, cued, fitted))
+
+
+def _said(
+    request: SpeechRequest, cued: Sequence[CueSentence], fitted: Sequence[FittedSegment]
+) -> list[list[str]] | None:
+    if len(fitted) < len(cued):
+        return None
     spoken = {item.segment.sentence.index: item.segment.text for item in fitted}
-    texts = [spoken.get(index, sentence.text) for index, sentence in enumerate(cued)]
-    shares = share_out(cued, texts, request.target_language)
-    return SpeechResult(fit, muxed, new_texts(request.file.cues, shares))
+    shares = share_out(cued, [spoken[index] for index in range(len(cued))], request.target_language)
+    return new_texts(request.file.cues, shares)
 
 
 async def _measured(request: SpeechRequest) -> tuple[LoudnessContour, DecodeReport, int]:

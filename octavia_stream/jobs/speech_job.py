@@ -42,7 +42,7 @@ class SpeechJob:
         result = await speak_subtitles(request, self._engines, checkpoints, emit)
         artifacts = Artifacts(self._runtime.objects, claim, emit)
         await artifacts.add_file(request.output)
-        if request.route.hops:
+        if request.route.hops and result.texts is not None:
             content = request.file.rewritten(result.texts, request.target_language)
             await artifacts.add(f"{request.target_language}.{request.file.format}", content)
         return await artifacts.finish(_report(request, result))

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 
 from octavia_stream.audio.chunk import Samples
 from octavia_stream.captions.subtitle_file import read_subtitles
+from octavia_stream.cli.client import Credentials
+from octavia_stream.cli.subtitle import SpeechOrder, SubtitleOrder, speak, subtitle
 from octavia_stream.config import WorkerSettings
 from octavia_stream.dubbing.engines import local
 from octavia_stream.jobs.every_kind import EveryKind
@@ -21,7 +24,7 @@ from octavia_stream.media.probe import probe
 from octavia_stream.models.registry import Registry
 from octavia_stream.runtime import Runtime
 from octavia_stream.testing import Journal, ScriptedSynthesizer, ScriptedTranscriber, ScriptedTranslator
-from tests.api.conftest import DATA, VIDEO, Person
+from tests.api.conftest import DATA, PASSWORD, VIDEO, Person
 
 pytestmark = pytest.mark.services
 
@@ -291,6 +294,25 @@ async def test_what_is_no_subtitle_file_is_refused_and_not_kept(
     answer = await alice.http.post("/api/v1/upload?file_type=subtitle", files={"file": ("a.srt", content)})
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert {found.key async for found in runtime.objects.list("uploads")} == before
+
+
+async def test_the_command_line_writes_translates_and_speaks(
+    alice: Person, address: str, runtime: Runtime, tmp_path: Path
+) -> None:
+    account, out, settings = Credentials(alice.email, PASSWORD), tmp_path / "out", runtime.settings
+    film = tmp_path / "film.en.srt"
+    film.write_text(SRT)
+    try:
+        await subtitle(SubtitleOrder(film, ("pt",), "en", out), address, account, settings)
+        await subtitle(SubtitleOrder(SPEECH, ("pt",), None, out), address, account, settings)
+        await speak(SpeechOrder(film, "pt", "en", None, out, container="flac"), address, account, settings)
+        await speak(SpeechOrder(film, "pt", "en", None, out, video=VIDEO), address, account, settings)
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().remove_signal_handler(number)
+    names = {path.name for path in out.iterdir()}
+    assert {"film.pt.srt", "jfk.en.srt", "jfk.pt.vtt", "film.pt.flac", "film.pt.mp4"} <= names
+    assert (out / "film.pt.srt").read_text().count("pt: ") == 2
 
 
 @pytest.mark.parametrize("path", sorted(SUBTITLES.iterdir()), ids=lambda path: path.name)
