@@ -213,10 +213,13 @@ async def test_cancelling_ends_the_child(settings: MediaSettings, make_media: Ma
 async def test_stopping_early_ends_the_child(settings: MediaSettings, make_media: MakeMedia) -> None:
     path = make_media("long.flac", Sound("flac", seconds=120.0))
     track = (await probe(path, settings)).audio[0]
+    before = set(psutil.Process().children())
     chunks = decode_audio(path, track, rate_hz=48_000, channels=1, settings=settings)
     await anext(chunks)
+    assert set(psutil.Process().children()) - before
     await chunks.aclose()
-    assert not [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    started = set(psutil.Process().children()) - before
+    assert not [child for child in started if child.status() != psutil.STATUS_ZOMBIE]
 
 
 async def test_the_child_dies_with_its_parent(make_media: MakeMedia, tmp_path: Path) -> None:
