@@ -112,3 +112,10 @@ def test_words_of_a_file_are_each_in_one_sentence() -> None:
     said = [text for cue in new_texts(file.cues, back) for text in cue]
     assert all(said)
     assert " ".join(said).split() == [word for cue in file.cues for p in cue.passages for word in p.text.split()]
+
+
+@pytest.mark.timeout(60)
+def test_a_file_of_nothing_but_full_stops_takes_no_careful_look() -> None:
+    body = ". ".join(["Go"] * 1000)
+    file = file_of(*((float(i), i + 0.5, body) for i in range(300)))
+    assert len(cue_sentences(file.cues, EN)) == 300 * 1000
