@@ -111,7 +111,8 @@ class ServeSettings(_Section):
     engines: str = "octavia_stream.installed"
     """Import path of the module that makes the engines: its functions `transcriber`, `translator` and
     `synthesizer` each take the Settings. `octavia_stream.testing` makes engines that cost nothing."""
-    asr: ReplicaSettings = ReplicaSettings(num_cpus=0.2)
+    # On a CPU a batch costs as much as its chunks one by one, and the first of them would wait for the last.
+    asr: ReplicaSettings = ReplicaSettings(num_cpus=0.2, max_batch_size=1)
     mt: ReplicaSettings = ReplicaSettings(num_cpus=0.1, max_batch_size=32)
     tts: ReplicaSettings = ReplicaSettings(min_replicas=2, max_replicas=2, num_cpus=0.7, max_ongoing_requests=2)
     worker: ReplicaSettings = ReplicaSettings(num_cpus=0.1, max_ongoing_requests=16)
