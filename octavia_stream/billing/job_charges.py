@@ -61,7 +61,8 @@ class JobCharges:
             return
         price = self.quote(job.kind, await connection.fetchval(_MEDIA_INFO, job.upload_id)).credits
         if price:
-            key = f"reserve/{job.id}"
+            # No worker ever had it: the first submission. Each run that was asked for later has an epoch of its own.
+            key = f"reserve/{job.id}/{job.epoch}" if job.epoch else f"reserve/{job.id}"
             await ledger.reserve(connection, job.owner_id, price, key=key, reason=job.kind, job_id=job.id)
 
     async def ended(self, connection: Connection, job: Job) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from octavia_stream.cli import dub as dub_command
 from octavia_stream.cli import subtitle as subtitle_command
+from octavia_stream.cli.audit import show_audit
 from octavia_stream.cli.client import Credentials
 from octavia_stream.cli.doctor import doctor
 from octavia_stream.cli.models import models_app
@@ -26,6 +27,7 @@ app = App(name="octavia", help="Self-hosted speech translation and dubbing.", ve
 app.command(models_app, name="models")
 app.command(doctor, name="doctor")
 app.command(show_settings, name="settings")
+app.command(show_audit, name="audit")
 db_app = App(name="db", help="The database.")
 app.command(db_app)
 

@@ -10,7 +10,10 @@ class Charges(Protocol):
     """Sets aside what a job may cost, and settles when it ends. The job's row is locked by whoever asks."""
 
     async def submitted(self, connection: Connection, job: Job) -> None:
-        """The job is about to be submitted, for the first time. Raises InsufficientCredits: then it is not."""
+        """The job is about to be submitted, for the first time or to be run again: its epoch says which.
+
+        Raises InsufficientCredits: then it is not.
+        """
         ...
 
     async def ended(self, connection: Connection, job: Job) -> None:

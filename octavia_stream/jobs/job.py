@@ -143,6 +143,21 @@ class Job(msgspec.Struct, frozen=True):
     """Sequence number of its newest event."""
 
 
+class JobFilter(msgspec.Struct, frozen=True):
+    """Which jobs of a history are wanted; None: all."""
+
+    kind: JobKind | None = None
+    status: JobStatus | None = None
+    target_language: str | None = None
+    """Jobs into this language, also beside others."""
+    since: datetime | None = None
+    """Created at this time or later; with a time zone, as `until`."""
+    until: datetime | None = None
+    """Created before."""
+    text: str | None = None
+    """Part of the upload's name, in any case."""
+
+
 class Claim(msgspec.Struct, frozen=True):
     """A worker's right to a job, until the lease ends by the database's clock."""
 

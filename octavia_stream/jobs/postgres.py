@@ -24,7 +24,7 @@ from octavia_stream.events.event import (
 from octavia_stream.events.feed import Head
 from octavia_stream.jobs import queries
 from octavia_stream.jobs.charges import Charges, NoCharges
-from octavia_stream.jobs.job import TERMINAL, Artifact, Claim, Job, JobKind, JobOptions, JobStatus
+from octavia_stream.jobs.job import TERMINAL, Artifact, Claim, Job, JobFilter, JobKind, JobOptions, JobStatus
 
 MAX_ATTEMPTS = 5
 """A job that takes its worker down every time must not do so for ever."""
@@ -51,8 +51,13 @@ class PostgresJobStore:
         self._publisher = publisher
         self._charges = charges or NoCharges()
 
-    async def create(self, owner_id: UUID, kind: JobKind, upload_id: UUID, options: JobOptions) -> Job:
-        row = await self._database.fetchrow(queries.CREATE, uuid7(), owner_id, kind, upload_id, options)
+    async def create(
+        self, owner_id: UUID, kind: JobKind, upload_id: UUID, options: JobOptions, job_id: UUID | None = None
+    ) -> Job:
+        row = await self._database.fetchrow(queries.CREATE, job_id or uuid7(), owner_id, kind, upload_id, options)
+        if row is None and job_id is not None:
+            # Made before, by whoever had this id then.
+            row = await self._database.fetchrow(queries.GET, job_id, owner_id)
         if row is None:
             raise NotFound("There is no such upload, or it is not yours.")
         return _job(row)
@@ -61,8 +66,11 @@ class PostgresJobStore:
         row = await self._database.fetchrow(queries.GET, job_id, owner_id)
         return _job(_found(row))
 
-    async def list_jobs(self, owner_id: UUID, limit: int, before: UUID | None = None) -> list[Job]:
-        rows = await self._database.fetch(queries.LIST, owner_id, limit, before)
+    async def list_jobs(
+        self, owner_id: UUID, limit: int, before: UUID | None = None, only: JobFilter | None = None
+    ) -> list[Job]:
+        wanted = only or JobFilter()
+        rows = await self._database.fetch(queries.LIST, owner_id, limit, before, *msgspec.structs.astuple(wanted))
         return [_job(row) for row in rows]
 
     async def submit(self, job_id: UUID, owner_id: UUID) -> Job:
@@ -92,6 +100,40 @@ class PostgresJobStore:
             job = _job(_found(await connection.fetchrow(queries.GET, job_id, owner_id)))
         await self._publisher.publish(job_id, records)
         return job
+
+    async def retry(self, job_id: UUID, owner_id: UUID) -> Job:
+        async with self._database.transaction() as connection:
+            row = _found(await connection.fetchrow(queries.LOCK_OWNED, job_id, owner_id))
+            if row["status"] not in ("failed", "cancelled"):
+                raise Conflict(
+                    f"Only a job that failed or was cancelled can be run again; this one is {row['status']}."
+                )
+            await self._charges.submitted(connection, _job(_found(await connection.fetchrow(queries.RETRY, job_id))))
+            records = await _append(connection, job_id, [Submitted()])
+            job = _job(_found(await connection.fetchrow(queries.GET, job_id, owner_id)))
+        await self._publisher.publish(job_id, records)
+        await self._publisher.notify_work()
+        return job
+
+    async def delete(self, job_id: UUID, owner_id: UUID) -> None:
+        async with self._database.transaction() as connection:
+            row = _found(await connection.fetchrow(queries.LOCK_OWNED, job_id, owner_id))
+            if row["status"] == "processing":
+                raise Conflict("This job is running; cancel it first.")
+            if row["status"] == "pending":
+                await self._end(connection, job_id, "cancelled", Cancelled())
+            await connection.execute(queries.DELETE, job_id)
+
+    async def expired(self, days: int, limit: int) -> list[UUID]:
+        """Jobs that ended more than `days` days ago, those of longest ago first."""
+        return [row["id"] for row in await self._database.fetch(queries.EXPIRED, days, limit)]
+
+    async def delete_expired(self, job_id: UUID, days: int) -> bool:
+        """As `delete`, whosever it is; False when the job is no longer one that ended more than `days` days ago."""
+        return await self._database.fetchval(queries.DELETE_EXPIRED, job_id, days) is not None
+
+    async def chunk_keys(self, job_id: UUID) -> set[str]:
+        return {row["key"] for row in await self._database.fetch(queries.CHUNK_KEYS, job_id)}
 
     async def events_after(self, job_id: UUID, seq: int, limit: int = 500) -> list[JobEventRecord]:
         rows = await self._database.fetch(queries.EVENTS_AFTER, job_id, seq, limit)

@@ -9,6 +9,8 @@ _JOB = """
 CREATE = f"""
 insert into job (id, owner_id, kind, upload_id, options)
 select $1, upload.owner_id, $3, upload.id, $5 from upload where upload.id = $4 and upload.owner_id = $2
+for key share
+on conflict (id) do nothing
 returning {_JOB}
 """  # noqa: S608  (constants of this file)
 
@@ -22,12 +24,45 @@ from job where id = $1 and owner_id = $2 for update
 LIST = f"""
 select {_JOB} from job
 where owner_id = $1 and ($3::uuid is null or id < $3)
+    and ($4::text is null or kind = $4)
+    and ($5::text is null or status = $5)
+    and ($6::text is null or options ->> 'target_language' = $6 or options -> 'target_languages' ? $6)
+    and ($7::timestamptz is null or created_at >= $7)
+    and ($8::timestamptz is null or created_at < $8)
+    and ($9::text is null or exists (
+        select from upload where upload.id = job.upload_id and position(lower($9) in lower(upload.filename)) > 0
+    ))
 order by id desc limit $2
 """  # noqa: S608
 
 SUBMIT = f"""
 update job set submitted_at = now() where id = $1 returning {_JOB}
 """  # noqa: S608
+
+# What was finished stays: the next worker goes on from there. The epoch rises, so each run has its own.
+RETRY = f"""
+update job set status = 'pending', submitted_at = now(), finished_at = null, cancel_requested = false, attempts = 0,
+    epoch = epoch + 1, runs = runs + 1, error_code = null, error_message = null, phase = null
+where id = $1 returning {_JOB}
+"""  # noqa: S608
+
+# Chunks and events go with it.
+DELETE = "delete from job where id = $1"
+
+EXPIRED = """
+select id from job
+where status in ('completed', 'failed', 'cancelled') and finished_at < now() - make_interval(days => $1)
+order by finished_at limit $2
+"""
+
+# Asked again: it may have been given another run since it was found.
+DELETE_EXPIRED = """
+delete from job
+where id = $1 and status in ('completed', 'failed', 'cancelled') and finished_at < now() - make_interval(days => $2)
+returning id
+"""
+
+CHUNK_KEYS = "select key from chunk where job_id = $1 and state = 'done'"
 
 REQUEST_CANCEL = f"""
 update job set cancel_requested = true where id = $1 returning {_JOB}
@@ -84,8 +119,9 @@ returning {_JOB}
 ADVANCE_SEQ = "update job set last_seq = last_seq + $2 where id = $1 returning last_seq, now() as at"
 
 APPEND_EVENTS = """
-insert into job_event (job_id, seq, at, type, data)
-select $1, seq, $2, type, data from unnest($3::bigint[], $4::text[], $5::jsonb[]) as fresh (seq, type, data)
+insert into job_event (job_id, seq, at, type, data, run)
+select job.id, seq, $2, type, data, job.runs
+from job, unnest($3::bigint[], $4::text[], $5::jsonb[]) as fresh (seq, type, data) where job.id = $1
 """
 
 EVENTS_AFTER = "select seq, at, data from job_event where job_id = $1 and seq > $2 order by seq limit $3"

@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,15 +28,27 @@ def worker_scratch(parent: Path) -> Iterator[Path]:
         os.close(lock)
 
 
+def abandoned_scratch(parent: Path) -> list[Path]:
+    """Directories on this machine whose worker is dead. They go when the next worker starts."""
+    directories = list(parent.iterdir()) if parent.exists() else []
+    return [directory for directory in directories if _with_lock(directory, lambda _: None)]
+
+
 def _remove_if_abandoned(directory: Path) -> None:
+    _with_lock(directory, lambda path: shutil.rmtree(path, ignore_errors=True))
+
+
+def _with_lock(directory: Path, act: Callable[[Path], None]) -> bool:
+    """Act on a directory that nobody holds; returns whether it was so."""
     try:
         lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     except (FileNotFoundError, NotADirectoryError):
-        return
+        return False
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(directory, ignore_errors=True)
+        act(directory)
     except BlockingIOError:
-        return
+        return False
     finally:
         os.close(lock)
+    return True

@@ -6,21 +6,28 @@ from uuid import UUID
 
 from octavia_stream.dubbing.checkpoints import Stage
 from octavia_stream.events.event import JobEvent, JobEventRecord
-from octavia_stream.jobs.job import Artifact, Claim, Job, JobKind, JobOptions, JobStatus
+from octavia_stream.jobs.job import Artifact, Claim, Job, JobFilter, JobKind, JobOptions, JobStatus
 
 
 class JobStore(Protocol):
     """Jobs, their chunk attempts and their events. Every change and its events are one transaction."""
 
-    async def create(self, owner_id: UUID, kind: JobKind, upload_id: UUID, options: JobOptions) -> Job:
-        """A new `pending` job. Raises NotFound when the upload is not the owner's."""
+    async def create(
+        self, owner_id: UUID, kind: JobKind, upload_id: UUID, options: JobOptions, job_id: UUID | None = None
+    ) -> Job:
+        """A new `pending` job. Raises NotFound when the upload is not the owner's.
+
+        job_id: its id, when it was chosen before (a UUIDv7); creating it again gives the job that there is.
+        """
         ...
 
     async def get(self, job_id: UUID, owner_id: UUID) -> Job:
         """Raises NotFound, also for another owner's job."""
         ...
 
-    async def list_jobs(self, owner_id: UUID, limit: int, before: UUID | None = None) -> list[Job]:
+    async def list_jobs(
+        self, owner_id: UUID, limit: int, before: UUID | None = None, only: JobFilter | None = None
+    ) -> list[Job]:
         """Newest first; `before` is the last id of the page before (ids are UUIDv7: they sort by time)."""
         ...
 
@@ -31,6 +38,24 @@ class JobStore(Protocol):
 
     async def request_cancel(self, job_id: UUID, owner_id: UUID) -> Job:
         """A pending job is cancelled at once, a running one when its worker notices; raises Conflict when ended."""
+        ...
+
+    async def retry(self, job_id: UUID, owner_id: UUID) -> Job:
+        """Run a failed or cancelled job again from what it had finished; workers may have it at once.
+
+        Raises Conflict for a job in another state, InsufficientCredits as `submit`.
+        """
+        ...
+
+    async def delete(self, job_id: UUID, owner_id: UUID) -> None:
+        """Forget a job that does not run, with its events and chunks; a waiting one is cancelled first.
+
+        Its objects stay: see `jobs/removal.py`. Raises Conflict while a worker has it.
+        """
+        ...
+
+    async def chunk_keys(self, job_id: UUID) -> set[str]:
+        """Where the job's finished chunks lie."""
         ...
 
     async def events_after(self, job_id: UUID, seq: int, limit: int = 500) -> list[JobEventRecord]:

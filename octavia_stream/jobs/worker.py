@@ -10,10 +10,11 @@ import structlog
 
 from octavia_stream.dubbing.checkpoints import Checkpoints
 from octavia_stream.dubbing.progress import Emit
-from octavia_stream.errors import DependencyUnavailable, LeaseLost, OctaviaError, StorageUnavailable
+from octavia_stream.errors import DependencyUnavailable, LeaseLost, OctaviaError, StorageFull, StorageUnavailable
 from octavia_stream.jobs.checkpoints import JobCheckpoints
 from octavia_stream.jobs.job import Artifact, Claim, JobStatus
 from octavia_stream.jobs.recorder import EventRecorder
+from octavia_stream.jobs.removal import remove_leftovers
 from octavia_stream.jobs.scratch import worker_scratch
 from octavia_stream.runtime import Runtime
 
@@ -150,17 +151,26 @@ class JobWorker:
         result: JobResult | None = None,
     ) -> None:
         """End the job in the store; a store that is away leaves it to whoever claims it when the lease ends."""
+        artifacts = result.artifacts if result else []
         try:
             await recorder.flush()
+            await self._tidy(claim, artifacts)
             await self._runtime.jobs.finish(
                 claim,
                 status,
                 error=error,
-                artifacts=result.artifacts if result else (),
+                artifacts=artifacts,
                 report=result.report if result else None,
             )
         except (LeaseLost, DependencyUnavailable) as lost:
             log.warning("finish_failed", job_id=str(claim.job.id), reason=str(lost))
+
+    async def _tidy(self, claim: Claim, artifacts: list[Artifact]) -> None:
+        """Remove what lost workers left of the job; a storage that fails is no reason to fail the job."""
+        try:
+            await remove_leftovers(self._runtime.jobs, self._runtime.objects, claim, artifacts)
+        except (StorageUnavailable, StorageFull) as error:
+            log.warning("leftovers_kept", job_id=str(claim.job.id), reason=str(error))
 
     async def _release(self, claim: Claim) -> None:
         with suppress(LeaseLost, DependencyUnavailable):

@@ -10,8 +10,8 @@ import errno
 import hashlib
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import timedelta
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
@@ -45,6 +45,7 @@ class ListedObject(NamedTuple):
 
     key: str
     size: int
+    modified: datetime
 
 
 class ObjectStore:
@@ -161,13 +162,18 @@ class ObjectStore:
             except FileNotFoundError:
                 return
 
+    async def leftover_parts(self, older_than: datetime) -> list[str]:
+        """What writes that were killed left on a local disk. A bucket keeps its parts to itself."""
+        directory = self._directory
+        return [] if directory is None else await asyncio.to_thread(_parts, directory, older_than)
+
     async def list(self, prefix: str) -> AsyncIterator[ListedObject]:
         """Objects below `prefix/`, in no order. The prefix is whole segments: `jobs/1` does not find `jobs/12/a`."""
         _check(prefix)
         with _translated():
             async for batch in obstore.list(self._backend, prefix):
                 for meta in batch:
-                    yield ListedObject(meta["path"], meta["size"])
+                    yield ListedObject(meta["path"], meta["size"], meta["last_modified"])
 
     async def delete_prefix(self, prefix: str) -> int:
         """Remove everything below `prefix/`; returns how many objects that were."""
@@ -215,6 +221,17 @@ async def _first(listed: AsyncIterator[ListedObject], limit: int) -> AsyncIterat
         count += 1
         if count == limit:
             return
+
+
+def _parts(directory: Path, older_than: datetime) -> list[str]:
+    """Files that obstore writes to before it renames them: `key#1`."""
+    found = []
+    for path in directory.rglob("*#*"):
+        with suppress(FileNotFoundError):
+            modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+            if modified < older_than and path.name.rpartition("#")[2].isdigit():
+                found.append(str(path.relative_to(directory)))
+    return found
 
 
 def _sha256(data: bytes) -> str:

@@ -9,6 +9,7 @@ from uuid import UUID
 import psutil
 import pytest
 
+from octavia_stream.audit.invariants import audit
 from octavia_stream.events.event import ArtifactReady, Completed, JobEventRecord, Progress, SegmentDubbed
 from tests.acceptance.conftest import DATA, Running
 
@@ -56,6 +57,20 @@ async def check(running: Running, job_id: UUID, records: list[JobEventRecord], k
     assert len(names) == len(set(names))
     last_told = {record.event.name for record in records if isinstance(record.event, ArtifactReady)}
     assert last_told == set(names)
+    await nothing_is_off(running)
+
+
+async def nothing_is_off(running: Running) -> None:
+    """Everything is counted, as `octavia audit` does: leftovers of a killed worker too, once its successor is up."""
+    async with asyncio.timeout(60):
+        while True:
+            found = await audit(
+                running.runtime.pool, running.runtime.objects, running.home, deadline_s=60.0, grace_s=0.0
+            )
+            if found.count("scratch") == 0:
+                break
+            await asyncio.sleep(0.5)
+    assert found.clean, [breach for breach in found.breaches if breach.count]
 
 
 def kill_replica(deployment: str) -> Callable[[Running], None]:

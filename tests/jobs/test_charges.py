@@ -236,3 +236,36 @@ async def test_where_billing_is_off_nothing_is_counted_and_what_was_held_before_
         await free.jobs.submit(job.id, somebody)
         assert free.charges.quote("video-translate", None).credits == 0
         assert await free.credits.balance(somebody) == Balance(0, 0)
+
+
+async def test_a_job_that_is_run_again_is_held_for_again_and_charged_once(runtime: Runtime) -> None:
+    owner = await person(runtime)
+    claim = await running(runtime, owner, 60.0)
+    for run in range(3):
+        assert await runtime.credits.balance(owner) == Balance(FREE, held=10), run
+        await runtime.jobs.finish(claim, "failed", error=("x", "It failed.", True))
+        assert await runtime.credits.balance(owner) == Balance(FREE, held=0)
+        await runtime.jobs.retry(claim.job.id, owner)
+        again = await runtime.jobs.claim("w", LEASE_S)
+        assert again is not None
+        claim = again
+    await runtime.jobs.finish(claim, "completed", report=delivered(60.0))
+    assert await runtime.credits.balance(owner) == Balance(FREE - 10, held=0)
+
+
+async def test_a_job_that_can_no_longer_be_paid_stays_failed(runtime: Runtime) -> None:
+    owner = await person(runtime)
+    claim = await running(runtime, owner, 600.0)
+    await runtime.jobs.finish(claim, "failed", error=("x", "It failed.", True))
+    await running(runtime, owner, 60.0)
+    with pytest.raises(InsufficientCredits):
+        await runtime.jobs.retry(claim.job.id, owner)
+    assert (await runtime.jobs.get(claim.job.id, owner)).status == "failed"
+
+
+async def test_a_waiting_job_that_is_deleted_lets_its_credits_go(runtime: Runtime) -> None:
+    owner = await person(runtime)
+    job = await new_job(runtime, owner, 60.0)
+    await runtime.jobs.submit(job.id, owner)
+    await runtime.jobs.delete(job.id, owner)
+    assert await runtime.credits.balance(owner) == Balance(FREE, held=0)

@@ -1,0 +1,1 @@
+"""Whether what was promised is so: one number for each invariant."""

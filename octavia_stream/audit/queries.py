@@ -1,0 +1,91 @@
+"""What Postgres alone can say: every statement counts breaches, so 0 is what is right."""
+
+# Nobody has touched them for `$1` seconds, and nobody holds them.
+STUCK = """
+select count(*) from job
+where submitted_at is not null and status in ('pending', 'processing')
+    and greatest(submitted_at, lease_until) < now() - make_interval(secs => $1)
+"""
+
+# A submission and its event are one transaction.
+UNTOLD = """
+select count(*) from job where submitted_at is not null
+    and not exists (select from job_event where job_id = job.id and type = 'submitted')
+"""
+
+# The primary key forbids it; an audit does not take the schema's word.
+DOUBLE_CHUNKS = """
+select count(*) from (
+    select 1 from chunk where state = 'done' group by job_id, stage, idx, digest having count(*) > 1
+) twice
+"""
+
+DOUBLE_ARTIFACTS = """
+select count(*) from (
+    select 1 from job, jsonb_array_elements(artifacts) artifact group by job.id, artifact ->> 'name' having count(*) > 1
+) twice
+"""
+
+FUTURE_EPOCHS = "select count(*) from chunk join job on job.id = chunk.job_id where chunk.epoch > job.epoch"
+
+# Times are those at which transactions began, and two may wait for each other.
+LATE_WRITES = """
+select count(*) from chunk join job on job.id = chunk.job_id
+where greatest(chunk.started_at, chunk.finished_at) > job.finished_at + interval '5 seconds'
+"""
+
+GAPS = """
+select count(*) from job left join lateral (
+    select count(*) as stored, max(seq) as newest from job_event where job_id = job.id
+) event on true
+where event.stored <> job.last_seq or coalesce(event.newest, 0) <> job.last_seq
+"""
+
+REGRESSIONS = """
+select count(*) from (
+    select (data ->> 'percent')::float8 as percent,
+        lag((data ->> 'percent')::float8) over (partition by job_id order by seq) as earlier
+    from job_event where type = 'progress'
+) told where percent < earlier
+"""
+
+# Each run of a job ends once, and a job that has ended said so last.
+WRONG_ENDINGS = """
+select count(*) from job left join lateral (
+    select count(*) filter (where type in ('completed', 'failed', 'cancelled')) as endings,
+        (array_agg(type order by seq desc))[1] as newest
+    from job_event where job_id = job.id
+) event on true
+where case when job.status in ('completed', 'failed', 'cancelled')
+    then event.endings <> job.runs or event.newest is distinct from job.status
+    else event.endings <> job.runs - 1 end
+"""
+
+# What must lie in the object store, in pages by key. Half-made work has no key yet.
+KEPT_OBJECTS = """
+select key, size, sha256 from (
+    select key, size, sha256 from upload
+    union all
+    select artifact ->> 'key', (artifact ->> 'size')::bigint, artifact ->> 'sha256'
+    from job, jsonb_array_elements(job.artifacts) artifact
+    union all
+    select key, null, sha256 from chunk where state = 'done'
+) kept where key > $1 order by key limit $2
+"""
+
+# Which of these objects belong to nothing. What a job keeps beside its chunks and results goes with the job alone.
+ORPHANS = """
+select seen.key from unnest($1::text[], $2::uuid[]) as seen (key, job_id) left join job on job.id = seen.job_id
+where seen.job_id is not null and (
+    job.id is null
+    or job.status in ('completed', 'failed', 'cancelled')
+        and seen.key ~ '^jobs/[^/]+/(chunks|results)/'
+        and not exists (select from chunk where chunk.job_id = job.id and chunk.key = seen.key)
+        and not exists (
+            select from jsonb_array_elements(job.artifacts) artifact where artifact ->> 'key' = seen.key
+        )
+)
+union all
+select seen.key from unnest($1::text[], $2::uuid[]) as seen (key, job_id)
+where seen.job_id is null and not exists (select from upload where upload.key = seen.key)
+"""
