@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from octavia_stream.audio.chunk import ASR_RATE_HZ, AudioChunk
+from octavia_stream.audio.chunk import ASR_RATE_HZ
 from octavia_stream.audio.resampling import resample
 from octavia_stream.captions.cues import Cue
 from octavia_stream.config import MediaSettings
-from octavia_stream.dubbing.loudness import SILENCE_LUFS, LoudnessContour, speech_loudness
+from octavia_stream.dubbing.levelling import speech_gain, usual_loudness
+from octavia_stream.dubbing.loudness import LoudnessContour
 from octavia_stream.dubbing.mixing import Clip, Ducking, mix
 from octavia_stream.dubbing.progress import ProgressTracker
 from octavia_stream.dubbing.speaking import FittedSegment
@@ -17,13 +18,6 @@ from octavia_stream.languages import Language, language_name
 from octavia_stream.media.demuxer import DecodeReport, Demuxer
 from octavia_stream.media.info import AudioTrack
 from octavia_stream.media.muxer import VIDEO_CONTAINERS, Muxer, MuxPlan, MuxResult, SubtitleTrack
-
-MAX_GAIN_DB = 24.0
-"""A whisper in the original does not make the dub whisper; a shout in the dub is no answer to noise."""
-LOUDNESS_SPREAD_LU = 6.0
-"""How far one sentence may lie from the speech of the whole file."""
-DEFAULT_LOUDNESS_LUFS = -23.0
-"""EBU R128, for speech in an original that cannot be measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,29 +105,9 @@ class Assembly:
         return Ducking(spans, self._plan.original_gain_db, self._rate_hz)
 
     def _clips(self) -> Iterator[Clip]:
-        usual = self._usual_loudness()
+        usual = usual_loudness(self._contour, [item.segment.sentence for item in self._fitted])
         for item in self._fitted:
             speech = resample(self._spool.read(item.speech), self._rate_hz)
             if speech.length:
-                gain = self._gain(item, speech, usual)
+                gain = speech_gain(self._contour, item.segment.sentence, speech, usual)
                 yield Clip(self._at_rate(item.segment.placement.start), speech.samples * gain)
-
-    def _usual_loudness(self) -> float:
-        measured = sorted(
-            loudness
-            for item in self._fitted
-            if (loudness := self._contour.loudness(item.segment.sentence.start, item.segment.sentence.end))
-            > SILENCE_LUFS
-        )
-        return measured[len(measured) // 2] if measured else DEFAULT_LOUDNESS_LUFS
-
-    def _gain(self, item: FittedSegment, speech: AudioChunk, usual: float) -> float:
-        """What makes the dub of a sentence as loud as the sentence was."""
-        sentence = item.segment.sentence
-        original = self._contour.loudness(sentence.start, sentence.end)
-        if original <= SILENCE_LUFS:
-            # Nothing sounds there in the original, so there is nothing to be as loud as.
-            original = usual
-        wanted = min(max(original, usual - LOUDNESS_SPREAD_LU), usual + LOUDNESS_SPREAD_LU)
-        gain_db = wanted - speech_loudness(speech.samples, speech.rate_hz)
-        return float(10 ** (min(gain_db, MAX_GAIN_DB) / 20))

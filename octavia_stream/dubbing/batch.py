@@ -1,6 +1,7 @@
 """One file, door to door: demux, dub, mix, mux."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from octavia_stream.dubbing.loudness import LoudnessContour
 from octavia_stream.dubbing.pipeline import Corridor, DubbingPlan, FittedSegment
 from octavia_stream.dubbing.progress import Emit, ProgressTracker
 from octavia_stream.dubbing.speech_spool import SpeechSpool
+from octavia_stream.dubbing.streaming import FinalTimeline, StreamPlan, StreamStore, streaming
 from octavia_stream.errors import NoSpeech
 from octavia_stream.events.event import Analysed, Warned
 from octavia_stream.languages import Language, language_name
@@ -53,6 +55,9 @@ class DubRequest:
     keep_original_track: bool = True
     attempts: int = 3
     window_chunks: int = 4
+    stream: StreamStore | None = None
+    """Where to stream what is done already; None: nowhere."""
+    stream_picture: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,27 +86,48 @@ async def dub_file(
     with SpeechSpool(request.scratch / "speech.pcm") as spool:
         corridor = Corridor(_plan(request, emit), engines, checkpoints, progress, emit)
         demuxer = Demuxer(request.source, request.track, rate_hz=ASR_RATE_HZ, channels=1, settings=request.media)
-        async with demuxer as sound:
-            fitted = await corridor.run(sound, listener, spool)
-            decoded = demuxer.report
-        language = corridor.source_language
-        if language is None or not fitted:
-            raise NoSpeech("No speech was found in this file, so there is nothing to dub.")
-        if decoded.errors or decoded.truncated:
-            emit(Warned("damaged_media", "Parts of the file are damaged; what could be read of it is dubbed."))
-        elif decoded.filled > decoded.source_rate_hz * NOTABLE_GAP_S:
-            gap_s = decoded.filled / decoded.source_rate_hz
-            emit(Warned("missing_sound", f"The sound has gaps of {gap_s:.1f} s in all; they are silent in the dub."))
-        for stage in SPEECH_STAGES:
-            progress.ended(stage)
-        source_cues, target_cues = _captions(fitted, listener.length)
-        assembly = Assembly(_assembly_plan(request, language, decoded), fitted, spool, contour, progress)
-        muxed = await assembly.run(source_cues, target_cues)
+        async with _streaming(request, spool, contour, corridor, emit) as timeline:
+            async with demuxer as sound:
+                fitted = await corridor.run(sound, listener, spool, timeline.add)
+                decoded = demuxer.report
+            timeline.end()
+            language = corridor.source_language
+            if language is None or not fitted:
+                raise NoSpeech("No speech was found in this file, so there is nothing to dub.")
+            _warn_of_damage(decoded, emit)
+            for stage in SPEECH_STAGES:
+                progress.ended(stage)
+            source_cues, target_cues = _captions(fitted, listener.length)
+            assembly = Assembly(_assembly_plan(request, language, decoded), fitted, spool, contour, progress)
+            muxed = await assembly.run(source_cues, target_cues)
         progress.ended("assemble")
     for warning in muxed.warnings:
         emit(Warned("muxing", warning))
     fit = report([(item.segment.placement, item.segment.slot) for item in fitted])
     return DubResult(language, fitted, source_cues, target_cues, fit, muxed)
+
+
+def _warn_of_damage(decoded: DecodeReport, emit: Emit) -> None:
+    if decoded.errors or decoded.truncated:
+        emit(Warned("damaged_media", "Parts of the file are damaged; what could be read of it is dubbed."))
+    elif decoded.filled > decoded.source_rate_hz * NOTABLE_GAP_S:
+        gap_s = decoded.filled / decoded.source_rate_hz
+        emit(Warned("missing_sound", f"The sound has gaps of {gap_s:.1f} s in all; they are silent in the dub."))
+
+
+def _streaming(
+    request: DubRequest, spool: SpeechSpool, contour: LoudnessContour, corridor: Corridor, emit: Emit
+) -> AbstractAsyncContextManager[FinalTimeline]:
+    plan = StreamPlan(
+        source=request.source,
+        info=request.info,
+        track=request.track,
+        picture=request.stream_picture,
+        target_language=request.target_language,
+        media=request.media,
+        original_gain_db=request.original_gain_db,
+    )
+    return streaming(plan, spool, contour, lambda: corridor.source_language, request.stream, emit)
 
 
 def _plan(request: DubRequest, emit: Emit) -> DubbingPlan:

@@ -1,5 +1,7 @@
 """How loud speech is, by ITU-R BS.1770-5, measured as it flows by."""
 
+import threading
+
 import numpy as np
 import pyloudnorm
 from numpy.typing import NDArray
@@ -27,6 +29,8 @@ class LoudnessContour:
         self._rest: NDArray[np.float64] = np.zeros(0)
         self._power: list[NDArray[np.float64]] = []
         self._joined: NDArray[np.float64] = np.zeros(0)
+        # One thread listens while another asks how loud it was.
+        self._lock = threading.Lock()
 
     def push(self, samples: Samples) -> None:
         """samples: mono, shape (n,), continuing where the last call ended."""
@@ -36,14 +40,17 @@ class LoudnessContour:
         self._rest = np.concatenate([self._rest, weighted])
         whole = len(self._rest) // self._frame * self._frame
         if whole:
-            self._power.append(np.mean(self._rest[:whole].reshape(-1, self._frame) ** 2, axis=1))
+            power = np.mean(self._rest[:whole].reshape(-1, self._frame) ** 2, axis=1)
+            with self._lock:
+                self._power.append(power)
             self._rest = self._rest[whole:]
 
     def loudness(self, start: int, end: int) -> float:
         """Gated loudness between two positions (samples from the first one pushed), in LUFS."""
-        if self._power:
-            self._joined = np.concatenate([self._joined, *self._power])
-            self._power = []
+        with self._lock:
+            if self._power:
+                self._joined = np.concatenate([self._joined, *self._power])
+                self._power = []
         frames = self._joined[start // self._frame : max(-(-end // self._frame), start // self._frame + 1)]
         return _gated(frames)
 

@@ -77,8 +77,13 @@ async def mix(original: AsyncIterator[AudioChunk], clips: Iterable[Clip], duckin
         while upcoming is not None and upcoming.start < block.end:
             sounding.append(upcoming)
             upcoming = next(pending, None)
-        yield _limited(_lay(block, sounding, ducking))
+        yield mix_block(block, sounding, ducking)
         sounding = [clip for clip in sounding if clip.end > block.end]
+
+
+def mix_block(block: AudioChunk, clips: Sequence[Clip], ducking: Ducking) -> Samples:
+    """One block of the mix. clips: those that sound in it, and no harm in others."""
+    return _limited(_lay(block, clips, ducking))
 
 
 def _lay(block: AudioChunk, clips: Sequence[Clip], ducking: Ducking) -> Samples:

@@ -1,7 +1,7 @@
 """The corridor itself: sound in, fitted speech out, every stage busy at once and in order at the door."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from octavia_stream.asr.transcriber import AsrTask
@@ -61,11 +61,15 @@ class Corridor:
         return self._route.asr_task
 
     async def run(
-        self, sound: AsyncIterator[AudioChunk], listener: Listener, spool: SpeechSpool
+        self,
+        sound: AsyncIterator[AudioChunk],
+        listener: Listener,
+        spool: SpeechSpool,
+        told: Callable[[FittedSegment], None] | None = None,
     ) -> list[FittedSegment]:
         """Dub everything; returns the segments in order of time. Raises what the first failing stage raised.
 
-        sound: consecutive mono blocks at 16 kHz from position 0 on.
+        sound: consecutive mono blocks at 16 kHz from position 0 on. told: is called with each segment when it is done.
         """
         plan = self._plan
         chunks: Channel[SpeechChunk] = Channel(plan.chunks_in_flight)
@@ -76,7 +80,7 @@ class Corridor:
             group.create_task(run_stage(chunks, heard, self._transcribe, plan.chunks_in_flight))
             group.create_task(self._regroup(heard, batches, listener))
             # The file's end is known only when all of it was heard.
-            speaking = group.create_task(self._speaking.run(batches, lambda: listener.end, spool))
+            speaking = group.create_task(self._speaking.run(batches, lambda: listener.end, spool, told))
         return speaking.result()
 
     async def _transcribe(self, chunk: SpeechChunk) -> Heard:

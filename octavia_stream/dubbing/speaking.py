@@ -59,11 +59,16 @@ class Speaking:
         self._emit = emit
 
     async def run(
-        self, batches: Channel[SentenceBatch], end: Callable[[], int | None], spool: SpeechSpool
+        self,
+        batches: Channel[SentenceBatch],
+        end: Callable[[], int | None],
+        spool: SpeechSpool,
+        told: Callable[[FittedSegment], None] | None = None,
     ) -> list[FittedSegment]:
         """Everything that comes until `batches` closes, in order of time.
 
         end: where the media ends, in samples at 16 kHz, where even the last word must stop; None while not known.
+        told: is called with each segment as soon as its sound is in the spool.
         """
         plan = self._plan
         translated: Channel[list[Line]] = Channel(plan.chunks_in_flight)
@@ -73,7 +78,7 @@ class Speaking:
             group.create_task(run_stage(batches, translated, self._translate, plan.chunks_in_flight))
             group.create_task(_spread(translated, lines))
             group.create_task(run_stage(lines, spoken, self._synthesize, plan.lines_in_flight))
-            fitting = group.create_task(self._fit(spoken, end, spool))
+            fitting = group.create_task(self._fit(spoken, end, spool, told))
         return fitting.result()
 
     async def _translate(self, batch: SentenceBatch) -> list[Line]:
@@ -129,7 +134,11 @@ class Speaking:
         return StoredSpeech(speech.rate_hz, to_int16(speech.samples).tobytes())
 
     async def _fit(
-        self, inbox: Channel[SpokenLine], end: Callable[[], int | None], spool: SpeechSpool
+        self,
+        inbox: Channel[SpokenLine],
+        end: Callable[[], int | None],
+        spool: SpeechSpool,
+        told: Callable[[FittedSegment], None] | None,
     ) -> list[FittedSegment]:
         fitted: list[FittedSegment] = []
         timeline = Timeline()
@@ -141,7 +150,9 @@ class Speaking:
             speech = await asyncio.to_thread(_shape, spoken.speech, natural, placement)
             segment = DubbedSegment(line.sentence, line.text, self._plan.voice, line.slot, line.speed, placement)
             fitted.append(FittedSegment(segment, spool.append(speech)))
-            self._emit(_told(segment))
+            if told is not None:
+                told(fitted[-1])
+            self._emit(_event(segment))
         return fitted
 
 
@@ -173,7 +184,7 @@ def _shape(speech: AudioChunk, natural: int, placement: Placement) -> AudioChunk
     return shaped
 
 
-def _told(segment: DubbedSegment) -> SegmentDubbed:
+def _event(segment: DubbedSegment) -> SegmentDubbed:
     return SegmentDubbed(
         index=segment.sentence.index,
         start_s=segment.placement.start / ASR_RATE_HZ,

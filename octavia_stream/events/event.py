@@ -76,6 +76,13 @@ class ArtifactReady(msgspec.Struct, frozen=True, tag="artifact"):
     size: int
 
 
+class StreamReady(msgspec.Struct, frozen=True, tag="stream"):
+    """What is dubbed already can be watched. Told again when a worker was lost: then a new stream begins."""
+
+    picture: bool
+    """False when there is sound alone."""
+
+
 class Completed(msgspec.Struct, frozen=True, tag="completed"):
     """The job ended well."""
 
@@ -93,7 +100,17 @@ class Cancelled(msgspec.Struct, frozen=True, tag="cancelled"):
 
 
 JobEvent = (
-    Submitted | Started | Analysed | Progress | SegmentDubbed | Warned | ArtifactReady | Completed | Failed | Cancelled
+    Submitted
+    | Started
+    | Analysed
+    | Progress
+    | SegmentDubbed
+    | Warned
+    | ArtifactReady
+    | StreamReady
+    | Completed
+    | Failed
+    | Cancelled
 )
 
 TERMINAL_EVENTS = (Completed, Failed, Cancelled)

@@ -13,6 +13,7 @@ from octavia_stream.jobs.artifacts import Artifacts, FinishedJob, target_stem
 from octavia_stream.jobs.job import AudioDubbingOptions, Claim, DubbingOptions
 from octavia_stream.jobs.job_models import JobModels
 from octavia_stream.jobs.sources import choose_track, fetch_media
+from octavia_stream.jobs.streams import JobStream
 from octavia_stream.languages import parse_language
 from octavia_stream.media.info import MediaInfo
 from octavia_stream.media.muxer import AUDIO_CONTAINERS, container_for
@@ -34,7 +35,7 @@ class DubbingJob:
         if not isinstance(job.options, DubbingOptions | AudioDubbingOptions):
             raise InvalidRequest("This is no dubbing job.")
         source = await fetch_media(self._runtime, job.upload_id, job.owner_id, scratch)
-        request = await self._request(source, job.options, scratch)
+        request = await self._request(claim, source, job.options, scratch)
         for warning in request.info.warnings:
             emit(Warned("media", warning))
         result = await dub_file(request, self._engines, self._models.detector(), checkpoints, emit)
@@ -45,7 +46,9 @@ class DubbingJob:
         await artifacts.add_subtitles(target, result.target_cues)
         return await artifacts.finish(_report(request, result))
 
-    async def _request(self, source: Path, options: DubbingOptions | AudioDubbingOptions, scratch: Path) -> DubRequest:
+    async def _request(
+        self, claim: Claim, source: Path, options: DubbingOptions | AudioDubbingOptions, scratch: Path
+    ) -> DubRequest:
         settings = self._runtime.settings
         info = await probe(source, settings.media)
         target = parse_language(options.target_language)
@@ -68,6 +71,8 @@ class DubbingJob:
             keep_original_track=keep_original_track,
             attempts=settings.worker.chunk_attempts,
             window_chunks=settings.worker.window_chunks,
+            stream=JobStream(self._runtime.objects, claim) if options.stream else None,
+            stream_picture=isinstance(options, DubbingOptions),
         )
 
 

@@ -31,6 +31,8 @@ class DubbingOptions(_Options, frozen=True, tag="video-translate"):
     """Keep the original sound as a second, selectable track."""
     audio_track: int | None = None
     """Which audio track to dub, counted from 0; None takes the default one."""
+    stream: bool = False
+    """Whether to make a stream of what is dubbed already, to be watched while the rest is made."""
 
     @property
     def result_language(self) -> str:
@@ -48,6 +50,7 @@ class AudioDubbingOptions(_Options, frozen=True, tag="audio-translate"):
     audio_track: int | None = None
     container: str | None = None
     """What kind of sound file; None takes that of the source where it is one, else M4A."""
+    stream: bool = False
 
     @property
     def result_language(self) -> str:

@@ -26,6 +26,10 @@ class FrameKind(bytes, Enum):
     """JSON of what the request asked for; the last frame."""
     ERROR = b"E"
     """JSON of a Failure; the last frame."""
+    BYTES = b"B"
+    """The next bytes of a piece of a stream."""
+    PIECE = b"P"
+    """JSON of a StreamPiece, after its bytes."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -88,7 +92,36 @@ class MuxRequest(msgspec.Struct, frozen=True, tag="mux"):
     subtitles: tuple[SubtitleCues, ...]
 
 
-Task = ConfineRequest | ProbeRequest | DecodeRequest | MuxRequest
+Rendition = Literal["picture", "dub", "original"]
+
+
+class StreamRequest(msgspec.Struct, frozen=True, tag="stream"):
+    """Cut into segments: the picture of the source, and the two sounds of stdin. Answer: pieces, then Streamed."""
+
+    rate_hz: int
+    channels: int
+    """Of each sound; stdin interleaves the dub's, then the original's."""
+    start_s: float
+    picture: bool
+
+
+class StreamPiece(msgspec.Struct, frozen=True):
+    """One piece of a rendition: its head, or its next segment."""
+
+    rendition: Rendition
+    head: bool
+    duration_s: float
+    lead_s: float = 0.0
+    """In the head of a sound: how long after the stream's zero its first sample is heard."""
+
+
+class Streamed(msgspec.Struct, frozen=True):
+    """Answer to StreamRequest, after the last piece."""
+
+    picture: bool
+
+
+Task = ConfineRequest | ProbeRequest | DecodeRequest | MuxRequest | StreamRequest
 
 
 class Request(msgspec.Struct, frozen=True):

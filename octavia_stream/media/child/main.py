@@ -6,7 +6,7 @@ import sys
 
 from octavia_stream.errors import DependencyUnavailable, MediaRejected, MediaTooLarge, StorageFull
 from octavia_stream.media import wire
-from octavia_stream.media.child import confinement, decoding, muxing, pipes, probing
+from octavia_stream.media.child import confinement, decoding, muxing, pipes, probing, segmenting
 from octavia_stream.media.child.opening import MEDIA_ERRORS, UNREADABLE
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
@@ -51,6 +51,11 @@ def _answer(request: wire.Request, layers: tuple[str, ...], reports: pipes.Repor
         case wire.MuxRequest() as task:
             directory = os.fsdecode(request.output_directory or b"")
             return muxing.mux(source, directory, task, lambda count: pipes.read_samples(_STDIN, count, task.channels))
+        case wire.StreamRequest() as task:
+            both = 2 * task.channels
+            return segmenting.segment(
+                source, task, lambda count: pipes.read_samples(_STDIN, count, both), reports.piece
+            )
 
 
 def _report_os_error(error: OSError, reports: pipes.Reports) -> None:

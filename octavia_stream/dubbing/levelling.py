@@ -1,0 +1,35 @@
+"""How loud the dub of each sentence must be."""
+
+from collections.abc import Sequence
+
+from octavia_stream.audio.chunk import AudioChunk
+from octavia_stream.dubbing.loudness import SILENCE_LUFS, LoudnessContour, speech_loudness
+from octavia_stream.dubbing.segment import Sentence
+
+MAX_GAIN_DB = 24.0
+"""A whisper in the original does not make the dub whisper; a shout in the dub is no answer to noise."""
+LOUDNESS_SPREAD_LU = 6.0
+"""How far one sentence may lie from the speech of the whole file."""
+DEFAULT_LOUDNESS_LUFS = -23.0
+"""EBU R128, for speech in an original that cannot be measured."""
+
+
+def usual_loudness(contour: LoudnessContour, sentences: Sequence[Sentence]) -> float:
+    """The median loudness of these sentences in the original, in LUFS."""
+    measured = sorted(
+        loudness
+        for sentence in sentences
+        if (loudness := contour.loudness(sentence.start, sentence.end)) > SILENCE_LUFS
+    )
+    return measured[len(measured) // 2] if measured else DEFAULT_LOUDNESS_LUFS
+
+
+def speech_gain(contour: LoudnessContour, sentence: Sentence, speech: AudioChunk, usual: float) -> float:
+    """What makes the dub of a sentence as loud as the sentence was."""
+    original = contour.loudness(sentence.start, sentence.end)
+    if original <= SILENCE_LUFS:
+        # Nothing sounds there in the original, so there is nothing to be as loud as.
+        original = usual
+    wanted = min(max(original, usual - LOUDNESS_SPREAD_LU), usual + LOUDNESS_SPREAD_LU)
+    gain_db = wanted - speech_loudness(speech.samples, speech.rate_hz)
+    return float(10 ** (min(gain_db, MAX_GAIN_DB) / 20))
