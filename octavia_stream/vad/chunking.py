@@ -31,7 +31,7 @@ class ChunkPlanner:
     def __init__(
         self,
         max_s: float = 28.0,
-        min_s: float = 18.0,
+        min_s: float = 22.0,
         max_pause_s: float = 8.0,
         options: EndpointerOptions | None = None,
     ) -> None:
