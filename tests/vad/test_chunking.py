@@ -43,12 +43,12 @@ def test_short_talk_is_one_chunk_of_several_utterances() -> None:
 
 
 def test_the_cut_falls_into_the_longest_pause_that_is_late_enough() -> None:
-    speech = talk((0.9, 10), (0.0, 2.0), (0.9, 8), (0.0, 0.5), (0.9, 3), (0.0, 0.3), (0.9, 10))
+    speech = talk((0.9, 10), (0.0, 2.0), (0.9, 11), (0.0, 0.5), (0.9, 3), (0.0, 0.3), (0.9, 10))
 
     first, second = plan(speech)
 
-    assert seconds(first) == (0.0, 20.1), "not the 2 s pause at 10 s, which would leave the chunk half empty"
-    assert seconds(second)[0] == 20.4
+    assert seconds(first) == (0.0, 23.1), "not the 2 s pause at 10 s, which would leave the chunk half empty"
+    assert seconds(second)[0] == 23.4
 
 
 def test_an_early_pause_is_taken_when_there_is_no_other() -> None:
