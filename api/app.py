@@ -13,19 +13,25 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, License, SecurityScheme
 
+from api.account import account_router
 from api.auth import BEARER_SCHEME, TICKET_SCHEME, BearerAuthentication, auth_router
 from api.billing import billing_router
 from api.correlation import Correlation
 from api.errors import problem_response
 from api.health import health_router
 from api.jobs import jobs_router
+from api.keys import keys_router
 from api.languages import languages_router
-from api.services import Services, provide_owner_id, provide_services
+from api.rate_limits import RateLimits, add_rate_limit_headers
+from api.services import Services, provide_identity, provide_owner_id, provide_services
 from api.tickets import Tickets
 from api.tokens import AccessTokens
 from api.uploads import upload_router
+from octavia_stream.accounts.removal import Removal
 from octavia_stream.billing.orders import Orders, open_orders
 from octavia_stream.config import Settings
+from octavia_stream.errors import DependencyUnavailable
+from octavia_stream.mail.smtp import SmtpMail
 from octavia_stream.models.registry import Registry
 from octavia_stream.runtime import Runtime, load_secret, open_runtime
 
@@ -47,8 +53,9 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
         async with (
             runtime_of(settings) as runtime,
             open_orders(settings, runtime.pool, runtime.charges.prices) as orders,
+            RateLimits(_redis_url(settings), settings.limits) as limits,
         ):
-            app.state.services = _services(runtime, orders)
+            app.state.services = _services(runtime, orders, limits)
             try:
                 yield
             finally:
@@ -60,6 +67,8 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
                 "/api/v1",
                 route_handlers=[
                     auth_router,
+                    account_router,
+                    keys_router,
                     upload_router(settings.api),
                     jobs_router,
                     languages_router,
@@ -69,7 +78,12 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
             health_router,
         ],
         lifespan=[lifespan],
-        dependencies={"services": Provide(provide_services), "owner_id": Provide(provide_owner_id)},
+        dependencies={
+            "services": Provide(provide_services),
+            "owner_id": Provide(provide_owner_id),
+            "identity": Provide(provide_identity),
+        },
+        before_send=[add_rate_limit_headers],
         middleware=[_authentication()],
         exception_handlers={Exception: problem_response},
         request_max_body_size=MAX_JSON_BYTES,
@@ -80,7 +94,7 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
     return app
 
 
-def _services(runtime: Runtime, orders: Orders | None) -> Services:
+def _services(runtime: Runtime, orders: Orders | None, limits: RateLimits) -> Services:
     settings = runtime.settings
     return Services(
         runtime=runtime,
@@ -89,8 +103,17 @@ def _services(runtime: Runtime, orders: Orders | None) -> Services:
             load_secret(settings).get_secret_value().encode(), timedelta(minutes=settings.api.access_token_minutes)
         ),
         tickets=Tickets(runtime.redis),
+        limits=limits,
+        removal=Removal(runtime.pool, runtime.jobs, runtime.objects),
+        mail=SmtpMail(settings.mail) if settings.mail.host is not None else None,
         orders=orders,
     )
+
+
+def _redis_url(settings: Settings) -> str:
+    if settings.redis_url is None:
+        raise DependencyUnavailable("Set REDIS_URL, or start the whole server with 'octavia serve'.")
+    return settings.redis_url.get_secret_value()
 
 
 def _authentication() -> DefineMiddleware:
@@ -104,7 +127,9 @@ def _authentication() -> DefineMiddleware:
 
 def _openapi() -> OpenAPIConfig:
     schemes = {
-        BEARER_SCHEME: SecurityScheme(type="http", scheme="bearer", bearer_format="JWT"),
+        BEARER_SCHEME: SecurityScheme(
+            type="http", scheme="bearer", description="An access token, or an API key where its scopes reach."
+        ),
         TICKET_SCHEME: SecurityScheme(
             type="apiKey", name="ticket", security_scheme_in="query", description="One-time; for event streams only."
         ),

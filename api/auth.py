@@ -1,21 +1,25 @@
 """Who asks: sign up, log in, and the token or ticket that every later request shows."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import msgspec
-from litestar import Router, get, post
+from litestar import Request, Router, get, post
 from litestar.middleware.authentication import AbstractAuthenticationMiddleware, AuthenticationResult
 from litestar.openapi.spec import SecurityRequirement
 from litestar.params import JSONBody
 
 from api.errors import problems
-from api.services import AnyConnection, OwnerId, Services, TheServices, services_of
+from api.identity import ANY_KEY, SCOPE_OPT, Identity, for_keys
+from api.rate_limits import client_address
+from api.services import AnyConnection, OwnerId, Services, TheServices, WhoAsks, services_of
 from api.tickets import TICKET_S
 from octavia_stream.accounts.account import Account
-from octavia_stream.errors import NotFound, Unauthorized
+from octavia_stream.accounts.api_keys import PREFIX as API_KEY_PREFIX
+from octavia_stream.accounts.log_ins import OpenLogIn
+from octavia_stream.errors import Forbidden, NotFound, Unauthorized
 
 PUBLIC = {"public": True}
 """Handlers with this `opt` answer anyone."""
@@ -49,7 +53,15 @@ class Access(msgspec.Struct, frozen=True):
     token_type: str
     expires_in: int
     """Seconds."""
+    refresh_token: str
+    """Good for one use at `refresh`, which brings the next. Keep it as well as a password."""
     account: AccountView
+
+
+class RefreshRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The newest refresh token."""
+
+    refresh_token: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
 class Ticket(msgspec.Struct, frozen=True):
@@ -64,20 +76,32 @@ class BearerAuthentication(AbstractAuthenticationMiddleware):
     """Demands a bearer token on HTTP, or a ticket where the route takes one. WebSockets ask for themselves."""
 
     async def authenticate_request(self, connection: AnyConnection) -> AuthenticationResult:
-        tickets_allowed = bool(connection.route_handler.opt.get(TICKET_SCHEME))
-        return AuthenticationResult(user=await identify(connection, tickets_allowed=tickets_allowed), auth=None)
+        opt = connection.route_handler.opt
+        identity = await identify(connection, tickets_allowed=bool(opt.get(TICKET_SCHEME)))
+        identity.require(opt.get(SCOPE_OPT))
+        return AuthenticationResult(user=identity.account_id, auth=identity)
 
 
-async def identify(connection: AnyConnection, *, tickets_allowed: bool) -> UUID:
+async def identify(connection: AnyConnection, *, tickets_allowed: bool) -> Identity:
     """Whose connection it is. Raises Unauthorized, DependencyUnavailable."""
     services = services_of(connection)
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() == BEARER_SCHEME:
-        return services.tokens.verify(token.strip())
+        return await _bearer(token.strip(), services)
     ticket = connection.query_params.get("ticket")
     if tickets_allowed and ticket:
-        return await services.tickets.redeem(ticket)
+        return Identity(await services.tickets.redeem(ticket))
     raise Unauthorized("Log in first, and send the token as 'Authorization: Bearer …'.")
+
+
+async def _bearer(token: str, services: Services) -> Identity:
+    if token.startswith(API_KEY_PREFIX):
+        key = await services.runtime.api_keys.identify(token)
+        return Identity(key.account_id, scopes=frozenset(key.scopes))
+    identity = services.tokens.verify(token)
+    if identity.log_in_id is not None:
+        await services.runtime.log_ins.require_live(identity.log_in_id, identity.account_id)
+    return identity
 
 
 def origin_allowed(connection: AnyConnection, public_url: str | None) -> bool:
@@ -99,11 +123,13 @@ def origin_allowed(connection: AnyConnection, public_url: str | None) -> bool:
     operation_id="signUp",
     summary="Create an account",
     opt=PUBLIC,
-    responses=problems(409),
+    responses=problems(409, 429),
 )
-async def sign_up(data: JSONBody[Credentials], services: TheServices) -> Access:
+async def sign_up(data: JSONBody[Credentials], request: Request[None, None, Any], services: TheServices) -> Access:
     """Create an account and log in to it. 409 when the address has one."""
-    return _access(await services.runtime.accounts.sign_up(data.email, data.password), services)
+    await services.limits.sign_up_tried(request)
+    account = await services.runtime.accounts.sign_up(data.email, data.password)
+    return await _log_in(account, request, services)
 
 
 @post(
@@ -112,23 +138,64 @@ async def sign_up(data: JSONBody[Credentials], services: TheServices) -> Access:
     summary="Log in",
     status_code=200,
     opt=PUBLIC,
+    responses=problems(401, 429),
+)
+async def log_in(data: JSONBody[Credentials], request: Request[None, None, Any], services: TheServices) -> Access:
+    """Trade address and password for tokens. 401 does not say which of them was wrong."""
+    await services.limits.password_tried(request, data.email)
+    account = await services.runtime.accounts.authenticate(data.email, data.password)
+    await services.limits.password_right(request, data.email)
+    return await _log_in(account, request, services)
+
+
+@post(
+    "/refresh",
+    operation_id="refreshAccess",
+    summary="The next tokens",
+    status_code=200,
+    opt=PUBLIC,
     responses=problems(401),
 )
-async def log_in(data: JSONBody[Credentials], services: TheServices) -> Access:
-    """Trade address and password for a token. 401 does not say which of them was wrong."""
-    return _access(await services.runtime.accounts.authenticate(data.email, data.password), services)
+async def refresh(data: JSONBody[RefreshRequest], request: Request[None, None, Any], services: TheServices) -> Access:
+    """Trade a refresh token for an access token and the next refresh token.
+
+    Each works once: one that is shown again ends its session, for somebody else may have it.
+    """
+    opened = await services.runtime.log_ins.refresh(data.refresh_token, client_address(request))
+    return _access(await account_of(opened.log_in.account_id, services), opened, services)
 
 
-@get("/me", operation_id="me", summary="Who am I", security=PROTECTED, responses=problems(401))
+@post(
+    "/log-out", operation_id="logOut", summary="Log out", status_code=204, security=PROTECTED, responses=problems(401)
+)
+async def log_out(identity: WhoAsks, services: TheServices) -> None:
+    """End the session of this token: neither it nor its refresh token open anything any more."""
+    if identity.log_in_id is None:
+        raise Forbidden("Only a session can be logged out.")
+    try:
+        await services.runtime.log_ins.end(identity.log_in_id, identity.account_id)
+    except NotFound:
+        return  # somebody else ended it this very moment
+
+
+@get(
+    "/me",
+    operation_id="me",
+    summary="Who am I",
+    opt={SCOPE_OPT: ANY_KEY},
+    security=PROTECTED,
+    responses=problems(401),
+)
 async def me(owner_id: OwnerId, services: TheServices) -> AccountView:
     """The account the token belongs to."""
-    return _view(await _account(owner_id, services))
+    return account_view(await account_of(owner_id, services))
 
 
 @post(
     "/ticket",
     operation_id="createTicket",
     summary="A ticket for one event stream",
+    opt=for_keys("jobs:read"),
     security=PROTECTED,
     responses=problems(401),
 )
@@ -137,20 +204,28 @@ async def create_ticket(owner_id: OwnerId, services: TheServices) -> Ticket:
     return Ticket(await services.tickets.issue(owner_id), TICKET_S)
 
 
-async def _account(owner_id: UUID, services: Services) -> Account:
+async def account_of(owner_id: UUID, services: Services) -> Account:
+    """Raises Unauthorized when the account is gone."""
     try:
         return await services.runtime.accounts.get(owner_id)
     except NotFound as error:
         raise Unauthorized("This account is gone.") from error
 
 
-def _access(account: Account, services: Services) -> Access:
-    lifetime = services.tokens.lifetime
-    return Access(services.tokens.issue(account.id), "Bearer", int(lifetime.total_seconds()), _view(account))
+async def _log_in(account: Account, request: Request[None, None, Any], services: Services) -> Access:
+    client = request.headers.get("user-agent", "")
+    opened = await services.runtime.log_ins.open(account.id, client, client_address(request))
+    return _access(account, opened, services)
 
 
-def _view(account: Account) -> AccountView:
+def _access(account: Account, opened: OpenLogIn, services: Services) -> Access:
+    token, seconds = services.tokens.issue(account.id, opened.log_in.id), int(services.tokens.lifetime.total_seconds())
+    return Access(token, "Bearer", seconds, opened.refresh_token, account_view(account))
+
+
+def account_view(account: Account) -> AccountView:
+    """What the owner sees."""
     return AccountView(account.id, account.email, account.created_at)
 
 
-auth_router = Router("/auth", route_handlers=[sign_up, log_in, me, create_ticket], tags=["auth"])
+auth_router = Router("/auth", route_handlers=[sign_up, log_in, refresh, log_out, me, create_ticket], tags=["auth"])

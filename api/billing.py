@@ -13,6 +13,7 @@ from litestar.params import JSONBody, QueryParameter
 
 from api.auth import PROTECTED, PUBLIC
 from api.errors import problems
+from api.identity import for_keys
 from api.services import JobId, OwnerId, Services, TheServices
 from octavia_stream.billing.credits import LINE_TYPES
 from octavia_stream.billing.orders import Orders
@@ -120,7 +121,14 @@ class WebhookOperation(Operation):
         self.request_body = RequestBody(content={"application/json": message}, required=True)
 
 
-@get("/balance", operation_id="getBalance", summary="My credits", security=PROTECTED, responses=problems(401))
+@get(
+    "/balance",
+    operation_id="getBalance",
+    summary="My credits",
+    opt=for_keys("billing:read"),
+    security=PROTECTED,
+    responses=problems(401),
+)
 async def get_balance(owner_id: OwnerId, services: TheServices) -> BalanceView:
     """What there is, what is set aside and for which jobs, and what is left for new ones."""
     store = services.runtime.credits
@@ -152,6 +160,7 @@ async def get_pricing(services: TheServices) -> PricingView:
     "/transactions",
     operation_id="listTransactions",
     summary="Where my credits came from and went",
+    opt=for_keys("billing:read"),
     security=PROTECTED,
     responses=problems(401),
 )
@@ -178,6 +187,7 @@ async def list_transactions(
     "/{job_id:uuid}/quote",
     operation_id="quoteJob",
     summary="What a job will cost",
+    opt=for_keys("jobs:read"),
     responses=problems(401, 404, 422),
 )
 async def quote_job(job_id: JobId, owner_id: OwnerId, services: TheServices) -> QuoteView:

@@ -13,6 +13,7 @@ from litestar.response import Stream
 
 from api.errors import problems
 from api.filenames import content_disposition, download_name
+from api.identity import for_keys
 from api.ranges import ByteRange, Unsatisfiable, parse_range
 from api.services import JobId, OwnerId, Services, TheServices
 from octavia_stream.errors import Conflict, NotFound
@@ -66,6 +67,7 @@ class Download:
     "/{job_id:uuid}/download",
     operation_id="downloadJob",
     summary="Download a result",
+    opt=for_keys("jobs:read"),
     media_type="application/octet-stream",
     responses=_answers(bytes),
 )
@@ -88,6 +90,7 @@ async def download_job(
     "/{job_id:uuid}/download",
     operation_id="downloadJobHead",
     summary="What a download would be",
+    opt=for_keys("jobs:read"),
     responses=_answers(None),
 )
 async def download_job_head(

@@ -36,6 +36,7 @@ STATUS: dict[type[errors.OctaviaError], int] = {
     errors.UnsupportedLanguage: 422,
     errors.ModelMissing: 422,
     errors.ModelCorrupt: 500,
+    errors.RateLimited: 429,
     errors.EngineUnavailable: 503,
     errors.Overloaded: 503,
     errors.StorageUnavailable: 503,
@@ -44,7 +45,7 @@ STATUS: dict[type[errors.OctaviaError], int] = {
 }
 
 CLOSE_UNAUTHENTICATED = 4401
-CLOSE_FORBIDDEN_ORIGIN = 4403
+CLOSE_FORBIDDEN = 4403
 CLOSE_NOT_FOUND = 4404
 CLOSE_INVALID = 4400
 CLOSE_INTERNAL = 1011
@@ -54,6 +55,7 @@ CLOSE_TRY_AGAIN = 1013
 CLOSE_CODE: dict[type[errors.OctaviaError], int] = {
     errors.InvalidRequest: CLOSE_INVALID,
     errors.Unauthorized: CLOSE_UNAUTHENTICATED,
+    errors.Forbidden: CLOSE_FORBIDDEN,
     errors.NotFound: CLOSE_NOT_FOUND,
     errors.DependencyUnavailable: CLOSE_TRY_AGAIN,
 }
@@ -166,6 +168,8 @@ def _fields(extra: object) -> list[Fault]:
 
 def _headers(error: Exception, status: int) -> dict[str, str]:
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    if isinstance(error, errors.RateLimited):
+        headers["Retry-After"] = str(error.retry_after_s)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = str(RETRY_AFTER_S)
     if status == HTTPStatus.UNAUTHORIZED:
@@ -177,13 +181,14 @@ _DESCRIPTIONS = {
     400: "The request is not valid.",
     401: "No valid token.",
     402: "There are not enough credits for this.",
-    403: "This is not allowed.",
+    403: "This is not allowed, or not to this API key.",
     404: "There is no such thing, or it is not yours.",
     406: "There is nothing to send in that form.",
     409: "The thing is not in a state that allows this.",
     413: "Larger or longer than this server accepts.",
     415: "The body is of a type this route does not take.",
     416: "The range lies outside the file.",
+    429: "This was tried too often; try again after `Retry-After`.",
     422: "Understood, and it cannot be done.",
     500: "The server made a mistake.",
     503: "Something the server needs is away; try again after `Retry-After`.",
@@ -192,7 +197,11 @@ _DESCRIPTIONS = {
 
 
 def problems(*statuses: int) -> dict[int, ResponseSpec]:
-    """The `responses` of a route for OpenAPI: these, and those that any route may give."""
+    """The `responses` of a route for OpenAPI: these, and those that any route may give.
+
+    Who can be nobody (401) can also be a key that is not for this (403).
+    """
+    barred = {403} if 401 in statuses else set[int]()
     return {
         status: ResponseSpec(
             data_container=Problem,
@@ -200,5 +209,5 @@ def problems(*statuses: int) -> dict[int, ResponseSpec]:
             media_type=PROBLEM_JSON,
             generate_examples=False,
         )
-        for status in sorted({*statuses, 400, 500, 503})
+        for status in sorted({*statuses, *barred, 400, 500, 503})
     }

@@ -21,7 +21,9 @@ from litestar.response.sse import ServerSentEventMessage
 from api import errors as api_errors
 from api.auth import PROTECTED, PUBLIC, TICKET_SCHEME, identify, origin_allowed
 from api.errors import problems
+from api.identity import for_keys
 from api.services import JobId, OwnerId, Services, TheServices
+from octavia_stream.accounts.api_keys import Scope
 from octavia_stream.errors import InvalidRequest, OctaviaError
 from octavia_stream.events.event import TERMINAL_EVENTS, JobEventRecord
 
@@ -30,6 +32,7 @@ HEARTBEAT_S = 15.0
 RETRY_MS = 1000
 """How long a browser's EventSource waits before it comes back."""
 CLOSE_NORMAL = 1000
+READ: Scope = "jobs:read"
 MAX_SEQ = 2**53
 """The greatest whole number that JSON can carry everywhere."""
 
@@ -39,7 +42,7 @@ MAX_SEQ = 2**53
     operation_id="streamJobEvents",
     summary="Follow a job (Server-Sent Events, or a WebSocket on the same path)",
     media_type="text/event-stream",
-    opt={TICKET_SCHEME: True},
+    opt={TICKET_SCHEME: True, **for_keys(READ)},
     security=[*PROTECTED, {TICKET_SCHEME: []}],
     responses=problems(401, 404),
 )
@@ -83,7 +86,7 @@ async def watch_job(socket: WebSocket[Any, Any, State], job_id: JobId, services:
     4401: no valid token or ticket; 4404: no such job of yours; 4400: `after` is not a number.
     """
     if not origin_allowed(socket, services.runtime.settings.api.public_url):
-        raise WebSocketException(code=api_errors.CLOSE_FORBIDDEN_ORIGIN, detail="This page may not connect.")
+        raise WebSocketException(code=api_errors.CLOSE_FORBIDDEN, detail="This page may not connect.")
     await socket.accept()
     code, reason = await _serve(socket, job_id, services)
     with suppress(WebSocketException, OSError, RuntimeError):  # the other side may be gone already
@@ -93,8 +96,9 @@ async def watch_job(socket: WebSocket[Any, Any, State], job_id: JobId, services:
 async def _serve(socket: WebSocket[Any, Any, State], job_id: UUID, services: Services) -> tuple[int, str]:
     """Send until the job ends, the client leaves or the server stops; returns what to close with."""
     try:
-        owner_id = await identify(socket, tickets_allowed=True)
-        await services.runtime.jobs.get(job_id, owner_id)
+        identity = await identify(socket, tickets_allowed=True)
+        identity.require(READ)
+        await services.runtime.jobs.get(job_id, identity.account_id)
         after = _sequence(socket.query_params.get("after", "0"))
     except OctaviaError as error:
         return api_errors.close_code_of(error), str(error)

@@ -15,6 +15,7 @@ from api.billing import quote_job
 from api.downloads import download_job, download_job_head, job_url
 from api.errors import problems
 from api.events import stream_job_events, watch_job
+from api.identity import for_keys
 from api.job_kinds import KINDS, Asked, KindOfJob
 from api.services import JobId, OwnerId, TheServices
 from octavia_stream.events.event import JobEventRecord, Progress, StageCount
@@ -101,6 +102,7 @@ def creation_of(kind: KindOfJob[Asked]) -> HTTPRouteHandler:
         operation_id=kind.operation_id,
         summary=kind.summary,
         description="The job waits for `process`. 422 when this server cannot do what is asked, and why.",
+        opt=for_keys("jobs:write"),
         responses=problems(401, 404, 422),
     )(create)
 
@@ -109,6 +111,7 @@ def creation_of(kind: KindOfJob[Asked]) -> HTTPRouteHandler:
     "/{job_id:uuid}/process",
     operation_id="processJob",
     summary="Start a job",
+    opt=for_keys("jobs:write"),
     status_code=202,
     responses=problems(401, 402, 404, 409),
 )
@@ -122,6 +125,7 @@ async def process_job(job_id: JobId, owner_id: OwnerId, services: TheServices) -
     "/{job_id:uuid}/cancel",
     operation_id="cancelJob",
     summary="Cancel a job",
+    opt=for_keys("jobs:write"),
     status_code=202,
     responses=problems(401, 404, 409),
 )
@@ -130,7 +134,7 @@ async def cancel_job(job_id: JobId, owner_id: OwnerId, services: TheServices) ->
     return view(await services.runtime.jobs.request_cancel(job_id, owner_id))
 
 
-@get("/", operation_id="listJobs", summary="My jobs", responses=problems(401))
+@get("/", operation_id="listJobs", summary="My jobs", opt=for_keys("jobs:read"), responses=problems(401))
 async def list_jobs(
     owner_id: OwnerId,
     services: TheServices,
@@ -145,7 +149,7 @@ async def list_jobs(
     return Response(JobPage([view(job) for job in page], next_before), headers=headers)
 
 
-@get("/{job_id:uuid}", operation_id="getJob", summary="A job", responses=problems(401, 404))
+@get("/{job_id:uuid}", operation_id="getJob", summary="A job", opt=for_keys("jobs:read"), responses=problems(401, 404))
 async def get_job(job_id: JobId, owner_id: OwnerId, services: TheServices) -> JobView:
     """Its state, counts per stage, estimate, results and warnings."""
     job = await services.runtime.jobs.get(job_id, owner_id)

@@ -43,8 +43,9 @@ def uvicorn_config(app: Litestar, settings: ApiSettings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        # Who trusts a proxy says so in its deployment; here the address of a client decides nothing.
-        proxy_headers=False,
+        # Attempts are counted by the address of a client: what a header says of it is believed from these alone.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         ws_ping_interval=PING_INTERVAL_S,
         ws_ping_timeout=PING_TIMEOUT_S,
         ws_max_size=MAX_WEBSOCKET_MESSAGE_BYTES,

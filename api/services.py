@@ -11,9 +11,13 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
+from api.identity import Identity
+from api.rate_limits import RateLimits
 from api.tickets import Tickets
 from api.tokens import AccessTokens
+from octavia_stream.accounts.removal import Removal
 from octavia_stream.billing.orders import Orders
+from octavia_stream.mail.smtp import SmtpMail
 from octavia_stream.models.registry import Registry
 from octavia_stream.runtime import Runtime
 
@@ -28,6 +32,10 @@ class Services:
     registry: Registry
     tokens: AccessTokens
     tickets: Tickets
+    limits: RateLimits
+    removal: Removal
+    mail: SmtpMail | None = None
+    """None: this server sends no letters."""
     orders: Orders | None = None
     """None: this server sells no credits."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
@@ -46,14 +54,21 @@ async def provide_services(state: State) -> Services:
     return services
 
 
-async def provide_owner_id(request: Request[UUID, None, State]) -> UUID:
+async def provide_owner_id(request: Request[UUID, Identity, State]) -> UUID:
     """Dependency `owner_id`: who asks, as the token says."""
     return request.user
+
+
+async def provide_identity(request: Request[UUID, Identity, State]) -> Identity:
+    """Dependency `identity`: who asks, and how they proved it."""
+    return request.auth
 
 
 TheServices = NamedDependency[Services]
 """How a handler asks for `services`."""
 OwnerId = NamedDependency[UUID]
 """How a handler asks for `owner_id`."""
+WhoAsks = NamedDependency[Identity]
+"""How a handler asks for `identity`."""
 JobId = FromPath[UUID]
 """The `job_id` of a path."""

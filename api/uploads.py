@@ -18,6 +18,7 @@ from litestar.params import QueryParameter
 
 from api.auth import PROTECTED
 from api.errors import problems
+from api.identity import for_keys
 from api.multipart import IncomingFile, multipart_file
 from api.services import OwnerId, TheServices
 from octavia_stream.captions.subtitle_cue import MAX_BYTES as MAX_SUBTITLE_BYTES
@@ -96,6 +97,7 @@ class UploadOperation(Operation):
     operation_id="upload",
     operation_class=UploadOperation,
     summary="Upload a video, an audio or a subtitle file",
+    opt=for_keys("uploads:write"),
     responses=problems(401, 413, 415, 422, 507),
     security=PROTECTED,
     tags=["uploads"],

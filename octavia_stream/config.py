@@ -30,12 +30,53 @@ class ApiSettings(_Section):
     """Address the api listens on; loopback unless something in front of it speaks TLS."""
     port: int = 8000
     """Port of the api; 0 takes a free one."""
-    access_token_minutes: int = 60
-    """How long a log-in lasts."""
+    access_token_minutes: int = 15
+    """How long an access token is good for; a refresh token brings the next."""
+    refresh_token_days: int = 30
+    """How long a log-in waits to be carried on."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks of proxies, such as `["10.0.0.0/8"]`, whose `X-Forwarded-For` and `X-Forwarded-Proto`
+    are believed."""
     max_upload_bytes: int = 5 * 1024**3
     """Largest file accepted, in bytes."""
     public_url: str | None = None
     """Where users reach the server, such as `https://dub.example.org`: WebSockets from its pages are let in."""
+
+
+class LimitSettings(_Section):
+    """How often something may be tried; counted in Redis, for all api processes together."""
+
+    log_in_attempts: int = Field(default=10, ge=1)
+    """Passwords tried in a row for one account from one address, in 15 minutes."""
+    log_in_attempts_per_account: int = Field(default=100, ge=1)
+    """Passwords tried for one account from anywhere, in an hour."""
+    log_in_attempts_per_address: int = Field(default=100, ge=1)
+    """Passwords tried from one address, in 15 minutes."""
+    sign_ups_per_address: int = Field(default=20, ge=1)
+    """New accounts from one address, in an hour."""
+    password_resets: int = Field(default=5, ge=1)
+    """Letters asked for one account, in an hour."""
+    password_resets_per_address: int = Field(default=20, ge=1)
+    """Letters and new passwords asked for from one address, in an hour."""
+
+
+class MailSettings(_Section):
+    """Through which server letters go out. Without `host` none do, and a forgotten password stays forgotten."""
+
+    host: str | None = None
+    """The SMTP server."""
+    port: int = 587
+    """Its port."""
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    """`tls` is usual on port 465; `none` is for a server on this machine."""
+    username: str | None = None
+    """Log in to the SMTP server as this; else not at all."""
+    password: SecretStr | None = None
+    """The password for that."""
+    sender: str = "octavia-stream <noreply@localhost.localdomain>"
+    """From whom letters come."""
+    reset_page: str | None = None
+    """Address of a page of yours that asks for a new password; letters link to it with `#token=` at its end."""
 
 
 class MediaSettings(_Section):
@@ -188,3 +229,5 @@ class Settings(BaseSettings):
     serve: ServeSettings = ServeSettings()
     worker: WorkerSettings = WorkerSettings()
     billing: BillingSettings = BillingSettings()
+    limits: LimitSettings = LimitSettings()
+    mail: MailSettings = MailSettings()

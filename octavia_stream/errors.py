@@ -115,6 +115,17 @@ class Overloaded(OctaviaError):
     code = "overloaded"
 
 
+class RateLimited(OctaviaError):
+    """This was tried too often; wait a while."""
+
+    retryable = True
+    code = "rate_limited"
+
+    def __init__(self, message: str | None = None, retry_after_s: int = 60) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class StorageUnavailable(OctaviaError):
     """The object store cannot be reached; a retry helps."""
 

@@ -13,7 +13,18 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from octavia_stream.config import Settings
 
 SECRET_KEYS = frozenset(
-    {"authorization", "password", "token", "access_token", "ticket", "secret", "secret_key", "cookie"}
+    {
+        "authorization",
+        "password",
+        "token",
+        "access_token",
+        "refresh_token",
+        "api_key",
+        "ticket",
+        "secret",
+        "secret_key",
+        "cookie",
+    }
 )
 SPEECH_KEYS = frozenset({"text", "source_text", "transcript", "translation", "hypothesis"})
 QUIET_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore", "asyncio", "websockets")

@@ -5,10 +5,13 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from pydantic import SecretStr
 
+from octavia_stream.accounts.api_keys import ApiKeyStore
+from octavia_stream.accounts.log_ins import LogInStore
 from octavia_stream.accounts.store import AccountStore
 from octavia_stream.billing.credits import CreditStore
 from octavia_stream.billing.job_charges import JobCharges
@@ -36,6 +39,8 @@ class Runtime:
     objects: ObjectStore
     jobs: PostgresJobStore
     accounts: AccountStore
+    log_ins: LogInStore
+    api_keys: ApiKeyStore
     uploads: UploadStore
     feed: EventFeed
     credits: CreditStore
@@ -62,6 +67,8 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             objects=ObjectStore.from_url(storage_url(settings)),
             jobs=jobs,
             accounts=await stack.enter_async_context(AccountStore(pool, welcome_gift(settings.billing))),
+            log_ins=LogInStore(pool, timedelta(days=settings.api.refresh_token_days)),
+            api_keys=ApiKeyStore(pool),
             uploads=UploadStore(pool),
             feed=await stack.enter_async_context(EventFeed(jobs, redis)),
             credits=CreditStore(pool),

@@ -12,7 +12,7 @@ from octavia_stream.accounts.account import Account
 from octavia_stream.accounts.passwords import Passwords
 from octavia_stream.database.pool import Connection, Database
 from octavia_stream.database.uuid7 import uuid7
-from octavia_stream.errors import Conflict, InvalidRequest, NotFound, Unauthorized
+from octavia_stream.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unauthorized
 
 Welcome: TypeAlias = Callable[[Connection, UUID], Awaitable[None]]
 """What else happens to a new account, in the transaction that makes it."""
@@ -27,6 +27,7 @@ on conflict (email) do nothing returning id, email, created_at
 """
 _BY_EMAIL = "select id, email, created_at, password_hash from account where email = $1"
 _BY_ID = "select id, email, created_at from account where id = $1"
+_HASH = "select password_hash from account where id = $1"
 _REHASH = "update account set password_hash = $2 where id = $1 and password_hash = $3"
 
 
@@ -84,3 +85,20 @@ class AccountStore:
         if row is None:
             raise NotFound("There is no such account.")
         return msgspec.convert(dict(row), Account)
+
+    async def require_password(self, account_id: UUID, password: str) -> str:
+        """Returns the hash it fits. Raises Forbidden when it is not this account's."""
+        hashed: str | None = await self._database.fetchval(_HASH, account_id)
+        if not await self._passwords.matches(password, hashed) or hashed is None:
+            raise Forbidden("The password is wrong.")
+        return hashed
+
+    async def change_password(self, account_id: UUID, old: str, new: str) -> None:
+        """Raises Forbidden when `old` is wrong, InvalidRequest, and Conflict when it was changed meanwhile."""
+        hashed = await self.require_password(account_id, old)
+        if await self._database.execute(_REHASH, account_id, await self.hash_password(new), hashed) != "UPDATE 1":
+            raise Conflict("The password was changed just now.")
+
+    async def hash_password(self, password: str) -> str:
+        """What to keep of a new password. Raises InvalidRequest, Overloaded."""
+        return await self._passwords.hash(password)

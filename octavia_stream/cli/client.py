@@ -23,6 +23,7 @@ RECONNECT_DEADLINE_S = 120.0
 
 REFUSED = range(4400, 4500)
 """Close codes of a WebSocket that trying again does not change; the reference of the HTTP API lists them."""
+UNAUTHENTICATED = 4401
 
 
 class ServerRefused(OctaviaError):
@@ -58,6 +59,7 @@ class Client:
         self._url = url.rstrip("/")
         self._http = httpx.AsyncClient(base_url=self._url, timeout=httpx.Timeout(30.0, read=120.0, write=120.0))
         self._token = ""
+        self._credentials: Credentials | None = None
 
     async def __aenter__(self) -> "Client":
         return self
@@ -74,8 +76,35 @@ class Client:
         if answer.status_code == httpx.codes.UNAUTHORIZED and sign_up:
             _checked(await self._send("POST", "/api/v1/auth/sign-up", json=body))
             answer = await self._send("POST", "/api/v1/auth/log-in", json=body)
+        if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            raise DependencyUnavailable("The server cannot check passwords just now; try again in a few seconds.")
         self._token = _checked(answer)["access_token"]
+        self._credentials = credentials
         self._http.headers["Authorization"] = f"Bearer {self._token}"
+
+    async def _log_in_again(self) -> bool:
+        """Tokens live shorter than jobs. False when there is nothing to log in with."""
+        if self._credentials is None:
+            return False
+        credentials, self._credentials = self._credentials, None  # a refusal meanwhile is final
+        self._http.headers.pop("Authorization", None)
+        try:
+            await self.log_in(credentials)
+        finally:
+            self._credentials = credentials
+        return True
+
+    async def _denied(self, code: int, denied: int) -> int:
+        """Answer a closed socket: log in again, once. Returns how often that was needed. Raises ServerRefused."""
+        if code not in REFUSED:
+            return denied
+        if code == UNAUTHENTICATED and not denied:
+            try:
+                if await self._log_in_again():
+                    return 1
+            except DependencyUnavailable:
+                return 0
+        raise ServerRefused("The server does not let this account follow the job.")
 
     async def upload(self, path: Path, sent: Callable[[int], None], file_type: str = "audio") -> str:
         """Stream a file; `sent` is told the bytes of each block. Returns the upload's id."""
@@ -93,7 +122,7 @@ class Client:
             "/api/v1/upload",
             params={"file_type": file_type, "filename": path.name},
             headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)},
-            content=blocks(),
+            content=blocks,
         )
         return str(_checked(answer)["id"])
 
@@ -118,6 +147,7 @@ class Client:
         seen = 0
         url = self._url.replace("http", "ws", 1) + f"/api/v1/jobs/{job_id}/events"
         lost_at: float | None = None
+        denied = 0
         while True:
             try:
                 async with connect(
@@ -125,6 +155,7 @@ class Client:
                 ) as socket:
                     lost_at = None
                     async for message in socket:
+                        denied = 0
                         record = msgspec.json.decode(message, type=JobEventRecord)
                         seen = record.seq
                         yield record
@@ -134,8 +165,7 @@ class Client:
                 if error.response.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
                     raise ServerRefused(f"The server refused the connection ({error.response.status_code}).") from error
             except ConnectionClosed as closed:
-                if closed.rcvd is not None and closed.rcvd.code in REFUSED:
-                    raise ServerRefused("The server does not let this account follow the job.") from closed
+                denied = await self._denied(closed.rcvd.code if closed.rcvd is not None else 0, denied)
             except (OSError, TimeoutError):
                 pass
             now = asyncio.get_running_loop().time()
@@ -148,6 +178,8 @@ class Client:
         """Fetch one artifact; the file appears under its name only when it is whole."""
         partial = path.with_name(path.name + ".part")
         try:
+            # Asked first with a request that can be asked again, should the token have expired meanwhile.
+            await self.job(job_id)
             async with self._http.stream(
                 "GET", f"/api/v1/jobs/{job_id}/download", params={"artifact": artifact}
             ) as answer:
@@ -165,9 +197,15 @@ class Client:
         finally:
             partial.unlink(missing_ok=True)
 
-    async def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+    async def _send(
+        self, method: str, path: str, content: Callable[[], AsyncIterator[bytes]] | None = None, **request: Any
+    ) -> httpx.Response:
+        """content: makes the body, once for each time it is sent."""
         try:
-            return await self._http.request(method, path, **request)
+            answer = await self._http.request(method, path, content=content and content(), **request)
+            if answer.status_code == httpx.codes.UNAUTHORIZED and await self._log_in_again():
+                answer = await self._http.request(method, path, content=content and content(), **request)
+            return answer
         except httpx.TransportError as error:
             raise DependencyUnavailable(f"The server at {self._url} does not answer.") from error
 

@@ -20,7 +20,7 @@ async def test_who_logs_in_is_who_signed_up(anyone: httpx.AsyncClient, alice: Pe
     answer = await anyone.post("/api/v1/auth/log-in", json={"email": alice.email.upper(), "password": PASSWORD})
     assert answer.status_code == 200
     access = answer.json()
-    assert (access["token_type"], access["expires_in"]) == ("Bearer", 3600)
+    assert (access["token_type"], access["expires_in"]) == ("Bearer", 900)
     assert access["account"]["id"] == str(alice.id)
     me = await anyone.get("/api/v1/auth/me", headers={"Authorization": f"bearer {access['access_token']}"})
     assert me.json() == access["account"]
@@ -73,8 +73,9 @@ async def test_only_a_fresh_token_of_this_server_opens(
 ) -> None:
     key = load_secret(settings).get_secret_value().encode()
     now = datetime.now(UTC)
+    session = (await alice.http.get("/api/v1/auth/sessions")).json()["sessions"][0]["id"]
     good = {
-        "iss": ISSUER, "aud": AUDIENCE, "sub": str(alice.id), "jti": str(uuid4()), "iat": now,
+        "iss": ISSUER, "aud": AUDIENCE, "sub": str(alice.id), "sid": session, "jti": str(uuid4()), "iat": now,
         "exp": now + timedelta(minutes=5),
     }  # fmt: skip
 
@@ -82,6 +83,8 @@ async def test_only_a_fresh_token_of_this_server_opens(
         return (await anyone.get("/api/v1/auth/me", headers={"Authorization": f"Bearer {token}"})).status_code
 
     assert await status(jwt.encode(good, key, "HS256")) == 200
+    assert await status(jwt.encode({**good, "sid": str(uuid4())}, key, "HS256")) == 401
+    assert await status(jwt.encode({**good, "sub": str(uuid4()), "sid": str(uuid4())}, key, "HS256")) == 401
     assert await status(jwt.encode({**good, "exp": now - timedelta(seconds=1)}, key, "HS256")) == 401
     assert await status(jwt.encode({**good, "aud": "other"}, key, "HS256")) == 401
     assert await status(jwt.encode(good, b"another key of thirty-two bytes!", "HS256")) == 401
@@ -89,5 +92,5 @@ async def test_only_a_fresh_token_of_this_server_opens(
 
 async def test_the_token_of_an_account_that_is_gone_is_401(anyone: httpx.AsyncClient, settings: Settings) -> None:
     tokens = AccessTokens(load_secret(settings).get_secret_value().encode(), timedelta(minutes=5))
-    answer = await anyone.get("/api/v1/auth/me", headers={"Authorization": f"Bearer {tokens.issue(uuid4())}"})
+    answer = await anyone.get("/api/v1/auth/me", headers={"Authorization": f"Bearer {tokens.issue(uuid4(), uuid4())}"})
     assert answer.status_code == 401

@@ -1,5 +1,6 @@
 """Nobody reaches what is another's. Which routes there are, the OpenAPI document says."""
 
+import re
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +13,21 @@ from tests.api.conftest import Person, ScriptedWorker, create_job, upload_video
 pytestmark = pytest.mark.services
 
 METHODS = ("get", "put", "post", "delete", "head", "patch")
-PUBLIC = {"signUp", "logIn", "listLanguages", "listVoices", "getPricing", "polarWebhook", "livez", "readyz"}
+PUBLIC = {
+    *("signUp", "logIn", "refreshAccess", "requestPasswordReset", "confirmPasswordReset"),
+    *("listLanguages", "listVoices", "getPricing", "polarWebhook", "livez", "readyz"),
+}
+
+
+NO_IDS = {"{epoch}": "1", "{name}": "dub.m3u8"}
+"""Parameters of paths that are no ids, as `{name}`, and a good value for each."""
+
+
+def filled(path: str) -> str:
+    """A path with values for its parameters: of ids, those of nothing."""
+    for parameter, value in NO_IDS.items():
+        path = path.replace(parameter, value)
+    return re.sub(r"{\w+}", str(uuid4()), path)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +57,7 @@ async def test_no_token_opens_nothing_but_what_is_public(
     closed = [(method, path) for method, path, operation in operations if operation["operationId"] not in PUBLIC]
     assert len(closed) >= 10
     for method, path in closed:
-        answer = await ask(anyone, method, path.replace("{job_id}", str(uuid4())))
+        answer = await ask(anyone, method, filled(path))
         assert answer.status_code == 401, (method, path)
 
 
@@ -60,17 +75,27 @@ async def test_what_is_another_s_does_not_exist(
     jobs = [await create_job(alice, upload["id"]) for _ in range(2)]
     await alice.http.post(f"/api/v1/jobs/{jobs[1]['id']}/process")
     await ScriptedWorker(runtime).play(jobs[1]["id"])
+    key = await alice.http.post("/api/v1/keys", json={"name": "mine", "scopes": ["jobs:read"]})
+    sessions = (await alice.http.get("/api/v1/auth/sessions")).json()["sessions"]
+    hers = {
+        "{job_id}": [job["id"] for job in jobs],
+        "{key_id}": [key.json()["key"]["id"]],
+        "{session_id}": [session["id"] for session in sessions],
+    }
     with_id = [(method, path) for method, path, _ in operations if "{" in path]
     assert len(with_id) >= 6
     for method, path in with_id:
-        assert path.count("{") == path.count("{job_id}"), f"teach this test the parameters of {path}"
-        for job_id in (jobs[0]["id"], jobs[1]["id"], str(uuid4())):
-            answer = await ask(bob.http, method, path.replace("{job_id}", job_id))
+        (parameter,) = set(re.findall(r"{\w+}", path)) - NO_IDS.keys()
+        assert parameter in hers, f"teach this test the parameters of {path}"
+        for its_id in (*hers[parameter], str(uuid4())):
+            answer = await ask(bob.http, method, filled(path.replace(parameter, its_id)))
             assert answer.status_code == 404, (method, path)
     answer = await ask(bob.http, "post", "/api/v1/jobs/video-translate/create", upload["id"])
     assert answer.status_code == 404
     assert (await bob.http.get("/api/v1/jobs")).json()["jobs"] == []
     # None of that changed anything.
+    assert len((await alice.http.get("/api/v1/keys")).json()["keys"]) == 1
+    assert (await alice.http.get("/api/v1/auth/sessions")).json()["sessions"] == sessions
     seen = [(await alice.http.get(f"/api/v1/jobs/{job['id']}")).json()["status"] for job in jobs]
     assert seen == ["pending", "completed"]
 

@@ -9,11 +9,13 @@ from uuid import UUID, uuid4
 import jwt
 import pytest
 
+from api.identity import Identity
 from api.tokens import ALGORITHM, AUDIENCE, CLAIMS, ISSUER, AccessTokens
 from octavia_stream.errors import InvalidRequest, Unauthorized
 
 KEY = b"k" * 32
 USER = UUID("01970000-0000-7000-8000-000000000001")
+LOG_IN = UUID("01970000-0000-7000-8000-000000000002")
 
 
 def claims(**changes: Any) -> dict[str, Any]:
@@ -22,6 +24,7 @@ def claims(**changes: Any) -> dict[str, Any]:
         "iss": ISSUER,
         "aud": AUDIENCE,
         "sub": str(USER),
+        "sid": str(LOG_IN),
         "jti": str(uuid4()),
         "iat": now,
         "exp": now + timedelta(hours=1),
@@ -58,6 +61,7 @@ BAD_TOKENS = {
     "issued in the future": jwt.encode(claims(iat=datetime.now(UTC) + timedelta(hours=1)), KEY, ALGORITHM),
     "wrong issuer": jwt.encode(claims(iss="someone"), KEY, ALGORITHM),
     "wrong audience": jwt.encode(claims(aud="something"), KEY, ALGORITHM),
+    "log-in is no id": jwt.encode(claims(sid=7), KEY, ALGORITHM),
     "subject is no id": jwt.encode(claims(sub="root"), KEY, ALGORITHM),
     **{f"without {name}": jwt.encode(without(name), KEY, ALGORITHM) for name in CLAIMS},
 }
@@ -69,7 +73,7 @@ def tokens() -> AccessTokens:
 
 
 def test_a_token_says_who_bears_it(tokens: AccessTokens) -> None:
-    assert tokens.verify(tokens.issue(USER)) == USER
+    assert tokens.verify(tokens.issue(USER, LOG_IN)) == Identity(USER, LOG_IN)
 
 
 @pytest.mark.parametrize("token", BAD_TOKENS.values(), ids=BAD_TOKENS.keys())
