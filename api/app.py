@@ -1,5 +1,6 @@
 """The application: routes, what they share, and how it starts and stops. Importing it does nothing."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
@@ -31,6 +32,7 @@ from octavia_stream.accounts.removal import Removal
 from octavia_stream.billing.orders import Orders, open_orders
 from octavia_stream.config import Settings
 from octavia_stream.errors import DependencyUnavailable
+from octavia_stream.jobs.retention import Cleaner
 from octavia_stream.mail.smtp import SmtpMail
 from octavia_stream.models.registry import Registry
 from octavia_stream.runtime import Runtime, load_secret, open_runtime
@@ -56,10 +58,13 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
             RateLimits(_redis_url(settings), settings.limits) as limits,
         ):
             app.state.services = _services(runtime, orders, limits)
+            cleaning = asyncio.create_task(_cleaner(runtime).run(), name="retention")
             try:
                 yield
             finally:
                 app.state.services.closing.set()
+                cleaning.cancel()
+                await asyncio.gather(cleaning, return_exceptions=True)
 
     app = Litestar(
         route_handlers=[
@@ -92,6 +97,10 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
     )
     app.asgi_handler = Correlation(app.asgi_handler)
     return app
+
+
+def _cleaner(runtime: Runtime) -> Cleaner:
+    return Cleaner(runtime.pool, runtime.jobs, runtime.uploads, runtime.objects, runtime.settings.retention)
 
 
 def _services(runtime: Runtime, orders: Orders | None, limits: RateLimits) -> Services:

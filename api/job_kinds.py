@@ -16,6 +16,7 @@ from octavia_stream.jobs.job import (
     DubbingOptions,
     JobKind,
     JobOptions,
+    OnChunkFailure,
     SpeechOptions,
     SubtitleOptions,
 )
@@ -49,6 +50,8 @@ class VideoTranslation(_Order, frozen=True):
     """None: the default of the target language."""
     original_gain_db: GainDb = -24.0
     """How loud the original stays under the dub, in dB."""
+    on_chunk_failure: OnChunkFailure = "fail"
+    """When the engines fail at a sentence again and again: the job fails, or the original is kept there."""
     keep_original_track: bool = True
     audio_track: TrackNumber | None = None
     """Which audio track to dub, counted from 0; None: the default one."""
@@ -64,6 +67,8 @@ class AudioTranslation(_Order, frozen=True):
     """None: the default of the target language."""
     original_gain_db: GainDb = -24.0
     """How loud the original stays under the dub, in dB."""
+    on_chunk_failure: OnChunkFailure = "fail"
+    """When the engines fail at a sentence again and again: the job fails, or the original is kept there."""
     audio_track: TrackNumber | None = None
     """Which audio track to dub, counted from 0; None: the default one."""
     container: SoundContainer | None = None
@@ -132,6 +137,7 @@ async def _check_video(data: VideoTranslation, owner_id: UUID, services: Service
         source_language=source,
         voice=voice.id,
         original_gain_db=data.original_gain_db,
+        on_chunk_failure=data.on_chunk_failure,
         keep_original_track=data.keep_original_track,
         audio_track=data.audio_track,
     )
@@ -149,6 +155,7 @@ async def _check_audio(
         source_language=source,
         voice=voice.id,
         original_gain_db=data.original_gain_db,
+        on_chunk_failure=data.on_chunk_failure,
         audio_track=data.audio_track,
         container=data.container,
     )

@@ -1,12 +1,13 @@
 """Create, start, read and cancel jobs."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 import msgspec
-from litestar import Response, Router, get, post
+from litestar import Response, Router, delete, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody, QueryParameter
 
@@ -15,13 +16,18 @@ from api.billing import quote_job
 from api.downloads import download_job, download_job_head, job_url
 from api.errors import problems
 from api.events import stream_job_events, watch_job
+from api.idempotency import IdempotencyKey, once
 from api.identity import for_keys
 from api.job_kinds import KINDS, Asked, KindOfJob
 from api.services import JobId, OwnerId, TheServices
+from octavia_stream.errors import InvalidRequest
 from octavia_stream.events.event import JobEventRecord, Progress, StageCount
-from octavia_stream.jobs.job import Artifact, Job, JobKind, JobOptions, JobStatus
+from octavia_stream.jobs.job import Artifact, Job, JobFilter, JobKind, JobOptions, JobStatus
+from octavia_stream.jobs.removal import remove_job
+from octavia_stream.languages import parse_language
 
 MAX_PAGE = 100
+FIRST_YEAR, LAST_YEAR = 1970, 9998
 REMAINING_LOOKBACK = 64
 """Newest events among which the last estimate of the remaining time is looked for."""
 
@@ -90,10 +96,16 @@ class JobPage(msgspec.Struct, frozen=True):
 def creation_of(kind: KindOfJob[Asked]) -> HTTPRouteHandler:
     """The route that creates jobs of a kind."""
 
-    async def create(data: Asked, owner_id: OwnerId, services: TheServices) -> Response[JobView]:
-        upload, options = await kind.check(data, owner_id, services)
-        job = await services.runtime.jobs.create(owner_id, kind.name, upload.id, options)
-        return Response(view(job), headers={"Location": job_url(job.id)})
+    async def create(
+        data: Asked, owner_id: OwnerId, services: TheServices, idempotency_key: IdempotencyKey = None
+    ) -> Response[JobView]:
+        async def work(job_id: UUID | None) -> JobView:
+            upload, options = await kind.check(data, owner_id, services)
+            return view(await services.runtime.jobs.create(owner_id, kind.name, upload.id, options, job_id))
+
+        asked = (kind.operation_id, data)
+        made = await once(services.runtime.pool, owner_id, idempotency_key, asked, JobView, work)
+        return Response(made, headers={"Location": job_url(made.id)})
 
     # Each kind has a body of its own, in code and in the OpenAPI document.
     create.__annotations__["data"] = JSONBody[kind.body]  # type: ignore[misc, name-defined]
@@ -103,7 +115,7 @@ def creation_of(kind: KindOfJob[Asked]) -> HTTPRouteHandler:
         summary=kind.summary,
         description="The job waits for `process`. 422 when this server cannot do what is asked, and why.",
         opt=for_keys("jobs:write"),
-        responses=problems(401, 404, 422),
+        responses=problems(401, 404, 409, 422),
     )(create)
 
 
@@ -113,12 +125,45 @@ def creation_of(kind: KindOfJob[Asked]) -> HTTPRouteHandler:
     summary="Start a job",
     opt=for_keys("jobs:write"),
     status_code=202,
+    responses=problems(401, 402, 404, 409, 422),
+)
+async def process_job(
+    job_id: JobId, owner_id: OwnerId, services: TheServices, idempotency_key: IdempotencyKey = None
+) -> Response[JobView]:
+    """Workers may take it from now on. Asking again changes nothing. 402 when it costs more credits than there are."""
+
+    async def work(_: UUID | None) -> JobView:
+        return view(await services.runtime.jobs.submit(job_id, owner_id))
+
+    asked = ("processJob", job_id)
+    started = await once(services.runtime.pool, owner_id, idempotency_key, asked, JobView, work)
+    return Response(started, headers={"Location": job_url(started.id)})
+
+
+@post(
+    "/{job_id:uuid}/retry",
+    operation_id="retryJob",
+    summary="Run a job again that failed or was cancelled",
+    opt=for_keys("jobs:write"),
+    status_code=202,
     responses=problems(401, 402, 404, 409),
 )
-async def process_job(job_id: JobId, owner_id: OwnerId, services: TheServices) -> Response[JobView]:
-    """Workers may take it from now on. Asking again changes nothing. 402 when it costs more credits than there are."""
-    job = await services.runtime.jobs.submit(job_id, owner_id)
+async def retry_job(job_id: JobId, owner_id: OwnerId, services: TheServices) -> Response[JobView]:
+    """It goes on from what it had finished. 409 in any other state, 402 when it costs more credits than there are."""
+    job = await services.runtime.jobs.retry(job_id, owner_id)
     return Response(view(job), headers={"Location": job_url(job.id)})
+
+
+@delete(
+    "/{job_id:uuid}",
+    operation_id="deleteJob",
+    summary="Delete a job and its results",
+    opt=for_keys("jobs:write"),
+    responses=problems(401, 404, 409),
+)
+async def delete_job(job_id: JobId, owner_id: OwnerId, services: TheServices) -> None:
+    """Everything it owns goes with it; its upload stays. 409 while it runs: cancel it first."""
+    await remove_job(services.runtime.jobs, services.runtime.objects, job_id, owner_id)
 
 
 @post(
@@ -134,19 +179,45 @@ async def cancel_job(job_id: JobId, owner_id: OwnerId, services: TheServices) ->
     return view(await services.runtime.jobs.request_cancel(job_id, owner_id))
 
 
-@get("/", operation_id="listJobs", summary="My jobs", opt=for_keys("jobs:read"), responses=problems(401))
+@get("/", operation_id="listJobs", summary="My jobs", opt=for_keys("jobs:read"), responses=problems(401, 422))
 async def list_jobs(
     owner_id: OwnerId,
     services: TheServices,
     limit: Annotated[int, QueryParameter(ge=1, le=MAX_PAGE)] = 20,
     before: Annotated[UUID | None, QueryParameter(description="`next_before` of the page before.")] = None,
+    kind: Annotated[JobKind | None, QueryParameter()] = None,
+    status: Annotated[JobStatus | None, QueryParameter()] = None,
+    target_language: Annotated[str | None, QueryParameter(min_length=2, max_length=35)] = None,
+    since: Annotated[datetime | None, QueryParameter(description="Created then or later.")] = None,
+    until: Annotated[datetime | None, QueryParameter(description="Created before.")] = None,
+    text: Annotated[
+        str | None, QueryParameter(min_length=1, max_length=200, description="Part of the upload's name.")
+    ] = None,
 ) -> Response[JobPage]:
-    """Newest first. The next page is also in the header `Link`, with `rel="next"`."""
-    jobs = await services.runtime.jobs.list_jobs(owner_id, limit + 1, before)
+    """Newest first, those that fit all that is asked. The next page is also in the header `Link`, `rel="next"`."""
+    if text is not None and "\0" in text:
+        raise InvalidRequest("A file's name has no such character in it.")
+    language = parse_language(target_language) if target_language is not None else None
+    only = JobFilter(kind, status, language, _instant(since), _instant(until), text)
+    jobs = await services.runtime.jobs.list_jobs(owner_id, limit + 1, before, only)
     page, more = jobs[:limit], len(jobs) > limit
     next_before = page[-1].id if more else None
-    headers = {"Link": f'</api/v1/jobs?limit={limit}&before={next_before}>; rel="next"'} if more else {}
+    headers = {"Link": f'<{_next_page(only, limit, next_before)}>; rel="next"'} if next_before else {}
     return Response(JobPage([view(job) for job in page], next_before), headers=headers)
+
+
+def _instant(time: datetime | None) -> datetime | None:
+    """With a time zone: UTC where none was said. Raises InvalidRequest for times that no calendar here holds."""
+    if time is None:
+        return None
+    if not FIRST_YEAR <= time.year <= LAST_YEAR:
+        raise InvalidRequest(f"Years from {FIRST_YEAR} to {LAST_YEAR} can be asked for.")
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
+def _next_page(only: JobFilter, limit: int, before: UUID) -> str:
+    asked: dict[str, Any] = {"limit": limit, "before": before, **msgspec.structs.asdict(only)}
+    return "/api/v1/jobs?" + urlencode({name: value for name, value in asked.items() if value is not None})
 
 
 @get("/{job_id:uuid}", operation_id="getJob", summary="A job", opt=for_keys("jobs:read"), responses=problems(401, 404))
@@ -209,6 +280,8 @@ jobs_router = Router(
         quote_job,
         process_job,
         cancel_job,
+        retry_job,
+        delete_job,
         list_jobs,
         get_job,
         download_job,

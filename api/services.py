@@ -72,3 +72,5 @@ WhoAsks = NamedDependency[Identity]
 """How a handler asks for `identity`."""
 JobId = FromPath[UUID]
 """The `job_id` of a path."""
+UploadId = FromPath[UUID]
+"""The `upload_id` of a path."""

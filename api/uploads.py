@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from litestar import Request, Router, post
+from litestar import Request, Router, delete, get, post
 from litestar.exceptions import HTTPException, InternalServerException
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
@@ -20,7 +20,7 @@ from api.auth import PROTECTED
 from api.errors import problems
 from api.identity import for_keys
 from api.multipart import IncomingFile, multipart_file
-from api.services import OwnerId, TheServices
+from api.services import OwnerId, TheServices, UploadId
 from octavia_stream.captions.subtitle_cue import MAX_BYTES as MAX_SUBTITLE_BYTES
 from octavia_stream.captions.subtitle_file import CONTENT_TYPES, SubtitleFormat, read_subtitles
 from octavia_stream.config import ApiSettings
@@ -29,7 +29,7 @@ from octavia_stream.errors import InvalidRequest, MediaRejected, MediaTooLarge
 from octavia_stream.media.info import MediaInfo
 from octavia_stream.media.probe import probe, require_audio
 from octavia_stream.runtime import Runtime
-from octavia_stream.uploads.subtitle_info import SubtitleInfo, subtitle_info
+from octavia_stream.uploads.subtitle_info import SubtitleInfo, is_subtitle_file, subtitle_info
 from octavia_stream.uploads.upload import Upload, upload_key
 
 FORM_OVERHEAD_BYTES = 1024 * 1024
@@ -37,6 +37,7 @@ FORM_OVERHEAD_BYTES = 1024 * 1024
 MULTIPART = "multipart/form-data"
 RAW = "application/octet-stream"
 UNNAMED = "upload"
+MAX_PAGE = 100
 
 FileType = Literal["video", "audio", "subtitle"]
 
@@ -81,6 +82,14 @@ class UploadView(msgspec.Struct, frozen=True):
     """None for media."""
 
 
+class UploadPage(msgspec.Struct, frozen=True):
+    """Uploads, newest first."""
+
+    uploads: list[UploadView]
+    next_before: UUID | None
+    """Pass as `before` for the page after; None on the last one."""
+
+
 class UploadOperation(Operation):
     """The body is read as a stream, so its schema is written here instead of derived."""
 
@@ -117,6 +126,42 @@ async def upload_file(
     if file_type == "subtitle":
         limit = min(limit, MAX_SUBTITLE_BYTES)
     return await receive(services.runtime, owner_id, file_type, incoming.filename, _bounded(incoming.chunks, limit))
+
+
+@get(
+    "/uploads",
+    operation_id="listUploads",
+    summary="My uploads",
+    opt=for_keys("uploads:write"),
+    responses=problems(401),
+    security=PROTECTED,
+    tags=["uploads"],
+)
+async def list_uploads(
+    owner_id: OwnerId,
+    services: TheServices,
+    limit: Annotated[int, QueryParameter(ge=1, le=MAX_PAGE)] = 20,
+    before: Annotated[UUID | None, QueryParameter(description="`next_before` of the page before.")] = None,
+) -> UploadPage:
+    """Newest first."""
+    uploads = await services.runtime.uploads.list_uploads(owner_id, limit + 1, before)
+    page = [view(upload, _found_in(upload)) for upload in uploads[:limit]]
+    return UploadPage(page, page[-1].id if len(uploads) > limit else None)
+
+
+@delete(
+    "/uploads/{upload_id:uuid}",
+    operation_id="deleteUpload",
+    summary="Delete an upload",
+    opt=for_keys("uploads:write"),
+    responses=problems(401, 404, 409),
+    security=PROTECTED,
+    tags=["uploads"],
+)
+async def delete_upload(upload_id: UploadId, owner_id: OwnerId, services: TheServices) -> None:
+    """409 while there are jobs that were made of it."""
+    upload = await services.runtime.uploads.delete(upload_id, owner_id)
+    await services.runtime.objects.delete(upload.key)
 
 
 async def receive(
@@ -204,6 +249,13 @@ def view(upload: Upload, info: MediaInfo | SubtitleInfo) -> UploadView:
     )
 
 
+def _found_in(upload: Upload) -> MediaInfo | SubtitleInfo:
+    """What was found in a file when it came."""
+    if is_subtitle_file(upload):
+        return msgspec.convert(upload.media_info, SubtitleInfo)
+    return msgspec.convert(upload.media_info, MediaInfo)
+
+
 async def _incoming(request: Request[UUID, None, Any], filename: str | None) -> IncomingFile:
     """The file in the body, unread. Raises InvalidRequest, and 415 for another kind of body."""
     kind, options = request.content_type
@@ -243,6 +295,6 @@ def upload_router(settings: ApiSettings) -> Router:
     """The route for files, with its own limit on bodies."""
     return Router(
         "",
-        route_handlers=[upload_file],
+        route_handlers=[upload_file, list_uploads, delete_upload],
         request_max_body_size=settings.max_upload_bytes + FORM_OVERHEAD_BYTES,
     )

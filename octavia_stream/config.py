@@ -178,6 +178,15 @@ class WorkerSettings(_Section):
     """Chunks of one job in flight at once: the bound on memory."""
 
 
+class RetentionSettings(_Section):
+    """How long things are kept. What waits or runs is never removed."""
+
+    results_days: int = Field(default=0, ge=0, le=36_500)
+    """Jobs that ended longer ago are removed with their results; 0 keeps them for ever."""
+    uploads_days: int = Field(default=0, ge=0, le=36_500)
+    """Older uploads that no job uses are removed; 0 keeps them for ever."""
+
+
 class BillingSettings(_Section):
     """Credits. Off, everything is free and nothing is counted."""
 
@@ -228,6 +237,7 @@ class Settings(BaseSettings):
     models: ModelSettings = ModelSettings()
     serve: ServeSettings = ServeSettings()
     worker: WorkerSettings = WorkerSettings()
+    retention: RetentionSettings = RetentionSettings()
     billing: BillingSettings = BillingSettings()
     limits: LimitSettings = LimitSettings()
     mail: MailSettings = MailSettings()

@@ -59,6 +59,12 @@ class InsufficientCredits(OctaviaError):
     code = "insufficient_credits"
 
 
+class KeyReused(OctaviaError):
+    """This Idempotency-Key was used for another request; take a new one."""
+
+    code = "idempotency_key_reused"
+
+
 class MediaRejected(OctaviaError):
     """The file cannot be used."""
 

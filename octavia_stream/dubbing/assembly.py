@@ -97,10 +97,7 @@ class Assembly:
         spans = [
             (self._at_rate(span[0]), self._at_rate(span[1]))
             for item in self._fitted
-            for span in (
-                (item.segment.sentence.start, item.segment.sentence.end),
-                (item.segment.placement.start, item.segment.placement.end),
-            )
+            for span in item.segment.spoken_over
         ]
         return Ducking(spans, self._plan.original_gain_db, self._rate_hz)
 

@@ -54,6 +54,8 @@ class DubRequest:
     original_gain_db: float = -24.0
     keep_original_track: bool = True
     attempts: int = 3
+    keep_original: bool = False
+    """Whether what no engine can do is left as the original sound; else it ends the dub."""
     window_chunks: int = 4
     stream: StreamStore | None = None
     """Where to stream what is done already; None: nowhere."""
@@ -146,6 +148,7 @@ def _plan(request: DubRequest, emit: Emit) -> DubbingPlan:
         route=route,
         fingerprints=request.fingerprints,
         attempts=request.attempts,
+        keep_original=request.keep_original,
         chunks_in_flight=request.window_chunks,
     )
 

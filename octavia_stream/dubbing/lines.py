@@ -38,3 +38,5 @@ class SpokenLine:
 
     line: Line
     speech: AudioChunk
+    kept_original: bool = False
+    """There is none: nobody could speak the line, and the original is to sound instead."""

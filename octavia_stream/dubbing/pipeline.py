@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from octavia_stream.asr.transcriber import AsrTask
 from octavia_stream.asr.transcript import Transcript
-from octavia_stream.audio.chunk import AudioChunk
+from octavia_stream.audio.chunk import ASR_RATE_HZ, AudioChunk
 from octavia_stream.channel import Channel
 from octavia_stream.dubbing.checkpoints import Checkpoints
 from octavia_stream.dubbing.engines import Engines
@@ -21,6 +21,8 @@ from octavia_stream.dubbing.speaking import FittedSegment, Speaking
 from octavia_stream.dubbing.speech_spool import SpeechSpool
 from octavia_stream.dubbing.stage import run_stage
 from octavia_stream.dubbing.understanding import Understanding
+from octavia_stream.errors import EngineUnavailable
+from octavia_stream.events.event import Warned
 from octavia_stream.languages import Language
 from octavia_stream.mt.routes import Route
 
@@ -44,6 +46,7 @@ class Corridor:
     ) -> None:
         self._plan = plan
         self._progress = progress
+        self._emit = emit
         self._route: Route | None = None
         once = Once(checkpoints, plan.attempts)
         self._understanding = Understanding(
@@ -84,9 +87,21 @@ class Corridor:
         return speaking.result()
 
     async def _transcribe(self, chunk: SpeechChunk) -> Heard:
-        transcript = await self._understanding.understand(chunk)
+        transcript = await self._understood(chunk)
         self._progress.finished("transcribe", 1, chunk.final_until)
         return Heard(chunk.index, transcript, chunk.final_until)
+
+    async def _understood(self, chunk: SpeechChunk) -> Transcript:
+        """The words of a chunk; none when no engine can tell and the original may stay instead."""
+        try:
+            return await self._understanding.understand(chunk)
+        except EngineUnavailable:
+            if not self._plan.keep_original:
+                raise
+        start_s, end_s = chunk.audio.offset / ASR_RATE_HZ, chunk.audio.end / ASR_RATE_HZ
+        message = f"What is said from {start_s:.1f} to {end_s:.1f} s was not understood; the original is kept there."
+        self._emit(Warned("not_understood", message))
+        return Transcript((), self.source_language or self._plan.target_language)
 
     async def _regroup(self, inbox: Channel[Heard], outbox: Channel[SentenceBatch], listener: Listener) -> None:
         """Words become sentences across chunk borders; a sentence waits until the next one bounds its slot."""

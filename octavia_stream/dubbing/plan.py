@@ -22,5 +22,7 @@ class DubbingPlan:
     fingerprints: Mapping[Stage, str]
     """Which models do each stage's work, for the digests of checkpoints."""
     attempts: int = 3
+    keep_original: bool = False
+    """Whether what no engine can do is left as the original sound; else it ends the dub."""
     chunks_in_flight: int = 4
     lines_in_flight: int = 8

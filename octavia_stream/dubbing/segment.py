@@ -62,3 +62,12 @@ class DubbedSegment:
     speed: float
     """The speaking rate asked of the voice."""
     placement: Placement
+    kept_original: bool = False
+    """Nobody could speak it, so the original sounds there as it is."""
+
+    @property
+    def spoken_over(self) -> tuple[tuple[int, int], ...]:
+        """Where the original must be quiet: while somebody speaks, in either language. Samples at 16 kHz."""
+        if self.kept_original:
+            return ()
+        return (self.sentence.start, self.sentence.end), (self.placement.start, self.placement.end)

@@ -20,7 +20,8 @@ from octavia_stream.dubbing.progress import Emit, ProgressTracker
 from octavia_stream.dubbing.segment import DubbedSegment, Placement
 from octavia_stream.dubbing.speech_spool import SpeechSpool, SpooledSpeech, from_int16, to_int16
 from octavia_stream.dubbing.stage import run_stage
-from octavia_stream.events.event import SegmentDubbed
+from octavia_stream.errors import EngineUnavailable
+from octavia_stream.events.event import SegmentDubbed, Warned
 from octavia_stream.languages import Language
 from octavia_stream.mt.routes import Route
 from octavia_stream.mt.translator import Hypothesis, Translation
@@ -124,10 +125,24 @@ class Speaking:
         voice = self._plan.voice
         key = digest(line.text, voice.id, line.speed, self._plan.fingerprints["synthesize"])
         index = line.sentence.index
-        stored = await self._once("synthesize", index, key, StoredSpeech, lambda: self._ask_voice(line))
+        try:
+            stored = await self._once("synthesize", index, key, StoredSpeech, lambda: self._ask_voice(line))
+        except EngineUnavailable:
+            if not self._plan.keep_original:
+                raise
+            return self._unspoken(line)
         self._progress.finished("synthesize", 1, line.sentence.end)
         samples = from_int16(np.frombuffer(stored.pcm, dtype="<i2"))
         return SpokenLine(line, AudioChunk(samples, stored.rate_hz))
+
+    def _unspoken(self, line: Line) -> SpokenLine:
+        """A line that engines fail at again and again stays as it was."""
+        at_s = line.sentence.start / ASR_RATE_HZ
+        self._emit(
+            Warned("not_spoken", f"The sentence at {at_s:.1f} s could not be spoken; the original is kept there.")
+        )
+        self._progress.finished("synthesize", 1, line.sentence.end)
+        return SpokenLine(line, AudioChunk(np.zeros(0, np.float32), ASR_RATE_HZ), kept_original=True)
 
     async def _ask_voice(self, line: Line) -> "StoredSpeech":
         speech = await self._engines.synthesizer.synthesize(line.text, self._plan.voice, line.speed)
@@ -146,9 +161,16 @@ class Speaking:
             line = spoken.line
             natural = -(-spoken.speech.length * ASR_RATE_HZ // spoken.speech.rate_hz)
             # The file's end is known only when all of it was heard; the last slot ends there.
+            if spoken.kept_original:
+                # The text is shown where the original says it.
+                natural = max(line.sentence.end - line.sentence.start, 0)
             placement = timeline.place(natural, line.slot, end())
-            speech = await asyncio.to_thread(_shape, spoken.speech, natural, placement)
-            segment = DubbedSegment(line.sentence, line.text, self._plan.voice, line.slot, line.speed, placement)
+            speech = spoken.speech
+            if not spoken.kept_original:
+                speech = await asyncio.to_thread(_shape, spoken.speech, natural, placement)
+            segment = DubbedSegment(
+                line.sentence, line.text, self._plan.voice, line.slot, line.speed, placement, spoken.kept_original
+            )
             fitted.append(FittedSegment(segment, spool.append(speech)))
             if told is not None:
                 told(fitted[-1])

@@ -272,10 +272,7 @@ class _GrowingMix:
             if self._at_rate(min(segment.placement.start, segment.sentence.start)) >= block.end:
                 return
             self._taken += 1
-            for start, end in (
-                (segment.sentence.start, segment.sentence.end),
-                (segment.placement.start, segment.placement.end),
-            ):
+            for start, end in segment.spoken_over:
                 self._spans.append((self._at_rate(start), self._at_rate(end)))
             await self._add_clip(item)
 
@@ -293,6 +290,8 @@ class _GrowingMix:
         spans = list(self._spans)
         fitted = self._timeline.fitted
         # Of the sentence after these only its start is needed: the original is quiet by then.
+        if self._taken < len(fitted) and fitted[self._taken].segment.kept_original:
+            return Ducking(spans, self._plan.original_gain_db, self._rate_hz)
         if self._taken < len(fitted):
             spans.append(self._instant(fitted[self._taken].segment.sentence.start))
         elif not self._timeline.ended:

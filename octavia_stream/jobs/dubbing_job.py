@@ -70,6 +70,7 @@ class DubbingJob:
             original_gain_db=options.original_gain_db,
             keep_original_track=keep_original_track,
             attempts=settings.worker.chunk_attempts,
+            keep_original=options.on_chunk_failure == "keep_original",
             window_chunks=settings.worker.window_chunks,
             stream=JobStream(self._runtime.objects, claim) if options.stream else None,
             stream_picture=isinstance(options, DubbingOptions),

@@ -10,6 +10,7 @@ from octavia_stream.events.event import StageCount
 
 JobKind = Literal["video-translate", "audio-translate", "subtitle-generate", "subtitle-translate", "subtitle-to-audio"]
 JobStatus = Literal["pending", "processing", "completed", "failed", "cancelled"]
+OnChunkFailure = Literal["fail", "keep_original"]
 TERMINAL: frozenset[JobStatus] = frozenset({"completed", "failed", "cancelled"})
 
 
@@ -27,6 +28,8 @@ class DubbingOptions(_Options, frozen=True, tag="video-translate"):
     """A voice of the catalogue; None takes the first of the target language."""
     original_gain_db: float = -24.0
     """How loud the original stays under the dubbed voice, in dB relative to itself."""
+    on_chunk_failure: OnChunkFailure = "fail"
+    """What becomes of a sentence at which the engines fail again and again: the job fails, or the original stays."""
     keep_original_track: bool = True
     """Keep the original sound as a second, selectable track."""
     audio_track: int | None = None
@@ -47,6 +50,7 @@ class AudioDubbingOptions(_Options, frozen=True, tag="audio-translate"):
     source_language: str | None = None
     voice: str | None = None
     original_gain_db: float = -24.0
+    on_chunk_failure: OnChunkFailure = "fail"
     audio_track: int | None = None
     container: str | None = None
     """What kind of sound file; None takes that of the source where it is one, else M4A."""

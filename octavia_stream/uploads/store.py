@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from octavia_stream.database.pool import Database, Row
-from octavia_stream.errors import NotFound
+from octavia_stream.errors import Conflict, NotFound
 from octavia_stream.uploads.upload import Upload, display_name
 
 _UPLOAD = "id, owner_id, filename, content_type, size, sha256, key, created_at, media_info"
@@ -17,6 +17,20 @@ values ($1, $2, $3, $4, $5, $6, $7, $8) returning {_UPLOAD}
 _GET = f"select {_UPLOAD} from upload where id = $1 and owner_id = $2"  # noqa: S608
 _LIST = f"""
 select {_UPLOAD} from upload where owner_id = $1 and ($3::uuid is null or id < $3) order by id desc limit $2
+"""  # noqa: S608
+# Its jobs keep it: the one file they are made of, or the video that they speak over.
+_LOCK = f"select {_UPLOAD} from upload where id = $1 and owner_id = $2 for update"  # noqa: S608
+_IS_USED = """
+select exists (select from job where owner_id = $2 and (upload_id = $1 or options ->> 'video_upload_id' = $1::text))
+"""
+_DELETE = "delete from upload where id = $1"
+_EXPIRED = f"""
+select {_UPLOAD} from upload where created_at < now() - make_interval(days => $1)
+    and not exists (
+        select from job where job.owner_id = upload.owner_id
+            and (job.upload_id = upload.id or job.options ->> 'video_upload_id' = upload.id::text)
+    )
+order by created_at limit $2
 """  # noqa: S608
 _MEDIA_INFO = "update upload set media_info = $2 where id = $1"
 
@@ -52,6 +66,20 @@ class UploadStore:
     async def list_uploads(self, owner_id: UUID, limit: int, before: UUID | None = None) -> list[Upload]:
         """Newest first; `before` is the last id of the page before."""
         return [_upload(row) for row in await self._database.fetch(_LIST, owner_id, limit, before)]
+
+    async def delete(self, upload_id: UUID, owner_id: UUID) -> Upload:
+        """Forget a file; returns what it was, for its bytes are still there. Raises NotFound, Conflict when in use."""
+        async with self._database.transaction() as connection:
+            upload = _upload(await connection.fetchrow(_LOCK, upload_id, owner_id))
+            # Whoever makes a job of it waits for the lock, or was seen.
+            if await connection.fetchval(_IS_USED, upload_id, owner_id):
+                raise Conflict("Jobs were made of this upload; delete those first.")
+            await connection.execute(_DELETE, upload_id)
+        return upload
+
+    async def expired(self, days: int, limit: int) -> list[Upload]:
+        """Uploads older than `days` days that no job uses, oldest first."""
+        return [_upload(row) for row in await self._database.fetch(_EXPIRED, days, limit)]
 
     async def set_media_info(self, upload_id: UUID, media_info: dict[str, Any]) -> None:
         """Keep what the probe found."""

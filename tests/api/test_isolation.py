@@ -71,7 +71,7 @@ async def test_the_document_says_which_routes_want_a_token(
 async def test_what_is_another_s_does_not_exist(
     alice: Person, bob: Person, runtime: Runtime, operations: list[tuple[str, str, dict[str, Any]]]
 ) -> None:
-    upload = await upload_video(alice)
+    upload, spare = await upload_video(alice), await upload_video(alice)
     jobs = [await create_job(alice, upload["id"]) for _ in range(2)]
     await alice.http.post(f"/api/v1/jobs/{jobs[1]['id']}/process")
     await ScriptedWorker(runtime).play(jobs[1]["id"])
@@ -79,6 +79,7 @@ async def test_what_is_another_s_does_not_exist(
     sessions = (await alice.http.get("/api/v1/auth/sessions")).json()["sessions"]
     hers = {
         "{job_id}": [job["id"] for job in jobs],
+        "{upload_id}": [spare["id"]],
         "{key_id}": [key.json()["key"]["id"]],
         "{session_id}": [session["id"] for session in sessions],
     }
@@ -93,6 +94,8 @@ async def test_what_is_another_s_does_not_exist(
     answer = await ask(bob.http, "post", "/api/v1/jobs/video-translate/create", upload["id"])
     assert answer.status_code == 404
     assert (await bob.http.get("/api/v1/jobs")).json()["jobs"] == []
+    assert (await bob.http.get("/api/v1/uploads")).json()["uploads"] == []
+    assert spare["id"] in {one["id"] for one in (await alice.http.get("/api/v1/uploads")).json()["uploads"]}
     # None of that changed anything.
     assert len((await alice.http.get("/api/v1/keys")).json()["keys"]) == 1
     assert (await alice.http.get("/api/v1/auth/sessions")).json()["sessions"] == sessions

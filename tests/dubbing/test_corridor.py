@@ -1,6 +1,7 @@
 """The corridor moves a whole file through three engines: in order, in parallel, once, and again after a crash."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +19,7 @@ from octavia_stream.dubbing.pipeline import Corridor, DubbingPlan, FittedSegment
 from octavia_stream.dubbing.progress import ProgressTracker
 from octavia_stream.dubbing.speech_spool import SpeechSpool
 from octavia_stream.errors import EngineUnavailable, UnsupportedLanguage
-from octavia_stream.events.event import JobEvent, SegmentDubbed
+from octavia_stream.events.event import JobEvent, SegmentDubbed, Warned
 from octavia_stream.languages import Language
 from octavia_stream.mt.routes import Route, plan_route
 from octavia_stream.testing import Journal, ScriptedSynthesizer, ScriptedTranscriber, ScriptedTranslator, tone
@@ -228,3 +229,79 @@ async def test_a_language_without_a_path_is_refused_with_the_reason(spool: Speec
     with pytest.raises(ExceptionGroup) as caught:
         await asyncio.wait_for(corridor.run(blocks(speech(9.0)), listener, spool), 20)
     assert caught.group_contains(UnsupportedLanguage, match="nothing from de")
+
+
+class Poisoned(ScriptedSynthesizer):
+    """Dies whenever it is asked for one sentence, and counts how often."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__()
+        self._sentence = sentence
+        self.deaths = 0
+
+    def synthesize(self, text: str, voice: Voice, speed: float = 1.0) -> AudioChunk:
+        if text == self._sentence:
+            self.deaths += 1
+            raise EngineUnavailable
+        return super().synthesize(text, voice, speed)
+
+
+async def poisoned(
+    samples: Samples, with_engines: Engines, spool: SpeechSpool, told: list[JobEvent], *, keep_original: bool
+) -> list[FittedSegment]:
+    progress = ProgressTracker(told.append, len(samples))
+    listener = Listener(EnergyDetector(), LoudnessContour(ASR_RATE_HZ), progress)
+    wanted = dataclasses.replace(plan(), keep_original=keep_original)
+    corridor = Corridor(wanted, with_engines, NoCheckpoints(), progress, told.append)
+    return await corridor.run(blocks(samples), listener, spool)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrying, "FIRST_PAUSE_S", 0.0)
+
+
+async def test_a_sentence_that_kills_every_voice_stays_as_it_was_and_the_others_are_dubbed(
+    spool: SpeechSpool, impatient: None
+) -> None:
+    # Of different lengths, so that every sentence is another text.
+    samples = speech(4.5, 3.5, 2.5, 1.5)
+    whole = await dub(samples, engines(), spool)
+    victim = whole[1].segment
+    voice, told = Poisoned(victim.text), list[JobEvent]()
+    with_poison = local(ScriptedTranscriber(), ScriptedTranslator(), voice)
+    fitted = await poisoned(samples, with_poison, spool, told, keep_original=True)
+    same = [item for item in whole if item.segment.text == victim.text]
+    assert voice.deaths == plan().attempts * len(same)
+    kept = [item for item in fitted if item.segment.kept_original]
+    assert [item.segment.text for item in kept] == [victim.text] * len(same)
+    assert all(item.speech.length == 0 and item.segment.spoken_over == () for item in kept)
+    others = [item.segment.text for item in fitted if not item.segment.kept_original]
+    assert others == [item.segment.text for item in whole if item.segment.text != victim.text]
+    assert [event.code for event in told if isinstance(event, Warned)] == ["not_spoken"] * len(same)
+    for item, following in pairwise(fitted):
+        assert item.segment.placement.end <= following.segment.placement.start
+
+
+async def test_without_leave_a_sentence_that_nobody_can_speak_ends_the_dub(spool: SpeechSpool, impatient: None) -> None:
+    samples = speech(4.5, 3.5)
+    text = (await dub(samples, engines(), spool))[0].segment.text
+    with_poison = local(ScriptedTranscriber(), ScriptedTranslator(), Poisoned(text))
+    with pytest.raises(ExceptionGroup) as caught:
+        await poisoned(samples, with_poison, spool, [], keep_original=False)
+    assert caught.group_contains(EngineUnavailable)
+
+
+async def test_a_chunk_that_nobody_understands_is_left_out(spool: SpeechSpool, impatient: None) -> None:
+    class Deaf(ScriptedTranscriber):
+        def transcribe(self, audio, language, task="transcribe"):  # type: ignore[no-untyped-def]
+            if audio.offset == 0:
+                raise EngineUnavailable
+            return super().transcribe(audio, language, task)
+
+    samples, told = speech(*[9.0] * 9), list[JobEvent]()
+    with_ears = local(Deaf(), ScriptedTranslator(), ScriptedSynthesizer())
+    fitted = await poisoned(samples, with_ears, spool, told, keep_original=True)
+    whole = await dub(samples, engines(), spool)
+    assert 0 < len(fitted) < len(whole)
+    assert [event.code for event in told if isinstance(event, Warned)] == ["not_understood"]

@@ -1,0 +1,111 @@
+"""What has served its time goes: ended jobs with all they made, uploads that nothing uses, old keys."""
+
+import asyncio
+
+import msgspec
+import structlog
+
+from octavia_stream.config import RetentionSettings
+from octavia_stream.database.pool import Database
+from octavia_stream.errors import Conflict, NotFound, OctaviaError
+from octavia_stream.jobs.idempotency import IdempotencyKeys
+from octavia_stream.jobs.postgres import PostgresJobStore
+from octavia_stream.storage.objects import ObjectStore
+from octavia_stream.uploads.store import UploadStore
+
+INTERVAL_S = 3600.0
+AT_ONCE = 100
+"""Rows looked at together."""
+_LOCK = 0x0C7A_C1EA  # any number, as long as it is ours alone in the database
+_TRY_LOCK = "select pg_try_advisory_lock($1)"
+_UNLOCK = "select pg_advisory_unlock($1)"
+
+log = structlog.get_logger()
+
+
+class Freed(msgspec.Struct, frozen=True):
+    """What was removed."""
+
+    jobs: int = 0
+    uploads: int = 0
+    objects: int = 0
+    bytes: int = 0
+
+
+class Cleaner:
+    """Removes what the settings say, one process of all at a time. It never touches a job that waits or runs."""
+
+    def __init__(
+        self,
+        database: Database,
+        jobs: PostgresJobStore,
+        uploads: UploadStore,
+        objects: ObjectStore,
+        settings: RetentionSettings,
+    ) -> None:
+        self._database = database
+        self._jobs = jobs
+        self._uploads = uploads
+        self._objects = objects
+        self._settings = settings
+        self._keys = IdempotencyKeys(database)
+
+    async def run(self, interval_s: float = INTERVAL_S) -> None:
+        """Clean again and again, until cancelled; whatever is away is tried again the next time."""
+        while True:
+            try:
+                await self.clean()
+            except OctaviaError as error:
+                log.warning("cleaning_failed", reason=str(error))
+            await asyncio.sleep(interval_s)
+
+    async def clean(self) -> Freed | None:
+        """Remove everything whose time is over; None when another process is at it.
+
+        Raises DependencyUnavailable, StorageUnavailable; what was removed until then stays so.
+        """
+        async with self._database.connection() as connection:
+            if not await connection.fetchval(_TRY_LOCK, _LOCK):
+                return None
+            try:
+                await self._keys.forget_old()
+                of_jobs = await self._clean_jobs(self._settings.results_days)
+                of_uploads = await self._clean_uploads(self._settings.uploads_days)
+            finally:
+                await connection.fetchval(_UNLOCK, _LOCK)
+        freed = Freed(
+            of_jobs.jobs,
+            of_uploads.uploads,
+            of_jobs.objects + of_uploads.objects,
+            of_jobs.bytes + of_uploads.bytes,
+        )
+        if freed.jobs or freed.uploads:
+            log.info("cleaned", jobs=freed.jobs, uploads=freed.uploads, objects=freed.objects, bytes=freed.bytes)
+        return freed
+
+    async def _clean_jobs(self, days: int) -> Freed:
+        jobs = objects = size = 0
+        while days and (expired := await self._jobs.expired(days, AT_ONCE)):
+            for job_id in expired:
+                if not await self._jobs.delete_expired(job_id, days):
+                    continue
+                jobs += 1
+                async for listed in self._objects.list(f"jobs/{job_id}"):
+                    objects += 1
+                    size += listed.size
+                await self._objects.delete_prefix(f"jobs/{job_id}")
+        return Freed(jobs=jobs, objects=objects, bytes=size)
+
+    async def _clean_uploads(self, days: int) -> Freed:
+        uploads = size = 0
+        while days and (expired := await self._uploads.expired(days, AT_ONCE)):
+            for upload in expired:
+                try:
+                    await self._uploads.delete(upload.id, upload.owner_id)
+                except (Conflict, NotFound):
+                    # It was used or deleted since it was found.
+                    continue
+                await self._objects.delete(upload.key)
+                uploads += 1
+                size += upload.size
+        return Freed(uploads=uploads, objects=uploads, bytes=size)
