@@ -15,7 +15,7 @@ from api.app import create_app
 from octavia_stream.accounts.removal import Removal
 from octavia_stream.config import MailSettings, Settings
 from octavia_stream.errors import StorageUnavailable
-from octavia_stream.runtime import Runtime
+from octavia_stream.runtime import Runtime, open_runtime
 from octavia_stream.storage.objects import ObjectStore
 from tests.api.conftest import PASSWORD, Person, ScriptedWorker, create_job, eventually, person, serving, upload_video
 
@@ -242,8 +242,20 @@ async def test_files_that_could_not_go_with_their_account_go_later(carol: Person
     objects = AwayOnce.from_url((runtime.settings.home / "objects").as_uri())
     removal = Removal(runtime.pool, runtime.jobs, objects)
     with pytest.raises(StorageUnavailable):
-        await removal.remove_account(UUID(str(carol.id)))
+        await removal.remove_account(carol.id)
     assert await objects_of(runtime) == before + 1
     assert await removal.remove_objects() == 1
     assert await objects_of(runtime) == before
     assert await removal.remove_objects() == 0
+
+
+async def test_what_a_waiting_job_held_is_let_go_before_its_owner_is(carol: Person, settings: Settings) -> None:
+    charging = settings.model_copy(update={"billing": settings.billing.model_copy(update={"enabled": True})})
+    async with open_runtime(charging) as runtime:
+        await runtime.credits.grant(carol.id, 100, key=f"test:{carol.id}", reason="for a test")
+        job = await create_job(carol, (await upload_video(carol))["id"])
+        await runtime.jobs.submit(UUID(job["id"]), carol.id)
+        assert len(await runtime.credits.open_holds(carol.id)) == 1
+        await Removal(runtime.pool, runtime.jobs, runtime.objects).remove_account(carol.id)
+        assert await runtime.credits.open_holds(carol.id) == []
+        assert (await runtime.credits.balance(carol.id)).balance == 100

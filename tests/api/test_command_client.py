@@ -46,13 +46,11 @@ async def test_a_job_is_uploaded_followed_and_fetched_across_the_end_of_every_se
     settings: Settings, credentials: Credentials, runtime: Runtime, tmp_path: Path
 ) -> None:
     async def expire() -> None:
-        """What fifteen minutes do, and a restart of the server that makes the client come back."""
+        """All tokens are void from now on, as after a quarter of an hour."""
         await runtime.pool.execute("delete from log_in")
-        app.state.services.runtime.log_ins.doubt()
 
-    app = create_app(settings)
     sent: list[int] = []
-    async with serving(app, settings) as url, Client(url) as client:
+    async with serving(create_app(settings), settings) as url, Client(url) as client:
         await client.log_in(credentials, sign_up=True)
         await expire()
         upload_id = await client.upload(VIDEO, sent.append, "video")
