@@ -104,7 +104,7 @@ class Corridor:
         return Transcript((), self.source_language or self._plan.target_language)
 
     async def _regroup(self, inbox: Channel[Heard], outbox: Channel[SentenceBatch], listener: Listener) -> None:
-        """Words become sentences across chunk borders; a sentence waits until the next one bounds its slot."""
+        """Words become sentences across chunk borders; the first word of the next one bounds a sentence's slot."""
         assembler: SentenceAssembler | None = None
         held: list[Sentence] = []
         async for heard in inbox:
@@ -113,9 +113,9 @@ class Corridor:
             if assembler is None:
                 continue
             held += assembler.push(heard.transcript.words, heard.final_until)
-            if len(held) > 1:
-                await self._send_batch(heard.index, held[:-1], held[-1].start, outbox)
-                held = held[-1:]
+            if held and assembler.next_start is not None:
+                await self._send_batch(heard.index, held, assembler.next_start, outbox)
+                held = []
         if assembler is not None:
             held += assembler.finish()
             end = max(listener.length, held[-1].end if held else 0)

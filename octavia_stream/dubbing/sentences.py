@@ -51,6 +51,12 @@ class SentenceAssembler:
         self._held: list[Word] = []
         """A whole sentence that may still be joined by a short one after it."""
 
+    @property
+    def next_start(self) -> int | None:
+        """Where the next sentence will start; None while no word of it is known."""
+        words = self._held or self._stage.words
+        return words[0].start if words else None
+
     def push(self, words: Sequence[Word], final_until: int) -> list[Sentence]:
         """Add words in order of time, and take the sentences that they complete.
 

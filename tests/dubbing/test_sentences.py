@@ -187,3 +187,18 @@ def test_no_sentence_is_too_long_and_none_is_too_short_without_need(words: list[
         if min(sentence.end - sentence.start, following.end - following.start) < SHORTEST:
             apart = following.start - sentence.end >= LONG_PAUSE
             assert apart or following.end - sentence.start > LONGEST
+
+
+@given(transcripts(), st.integers(1, 12))
+@settings(deadline=None)
+def test_where_the_next_sentence_starts_is_known_from_its_first_word(words: list[Word], step: int) -> None:
+    assembler = SentenceAssembler(EN)
+    foretold: list[int] = []
+    sentences: list[Sentence] = []
+    for at in range(0, len(words), step):
+        sentences += assembler.push(words[at : at + step], words[min(at + step, len(words)) - 1].end)
+        if assembler.next_start is not None:
+            foretold.append(assembler.next_start)
+    sentences += assembler.finish()
+    assert set(foretold) <= {sentence.start for sentence in sentences}
+    assert assembler.next_start is None
