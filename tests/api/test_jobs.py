@@ -43,6 +43,15 @@ async def test_a_talk_goes_in_and_a_dub_comes_out(alice: Person, worker: Scripte
         assert len((await alice.http.get(artifact["url"])).content) == artifact["size"]
 
 
+async def test_what_becomes_of_a_sentence_that_nobody_can_speak_is_the_caller_s_choice(
+    alice: Person, new_job: NewJob
+) -> None:
+    assert (await new_job())["options"]["on_chunk_failure"] == "fail"
+    assert (await new_job(on_chunk_failure="keep_original"))["options"]["on_chunk_failure"] == "keep_original"
+    wish = {"upload_id": str(uuid4()), "target_language": "pt", "on_chunk_failure": "guess"}
+    assert (await alice.http.post("/api/v1/jobs/video-translate/create", json=wish)).status_code == 400
+
+
 async def test_process_twice_is_process_once(alice: Person, new_job: NewJob) -> None:
     job = await new_job()
     first = await alice.http.post(f"/api/v1/jobs/{job['id']}/process")
