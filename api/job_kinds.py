@@ -55,6 +55,8 @@ class VideoTranslation(_Order, frozen=True):
     keep_original_track: bool = True
     audio_track: TrackNumber | None = None
     """Which audio track to dub, counted from 0; None: the default one."""
+    stream: bool = False
+    """Whether what is dubbed already can be watched while the rest is made; costs the server some work."""
 
 
 class AudioTranslation(_Order, frozen=True):
@@ -73,6 +75,8 @@ class AudioTranslation(_Order, frozen=True):
     """Which audio track to dub, counted from 0; None: the default one."""
     container: SoundContainer | None = None
     """None: that of the source where it is sound alone, else `m4a`."""
+    stream: bool = False
+    """Whether what is dubbed already can be heard while the rest is made; costs the server some work."""
 
 
 class SubtitleGeneration(_Order, frozen=True):
@@ -140,6 +144,7 @@ async def _check_video(data: VideoTranslation, owner_id: UUID, services: Service
         on_chunk_failure=data.on_chunk_failure,
         keep_original_track=data.keep_original_track,
         audio_track=data.audio_track,
+        stream=data.stream,
     )
     return await _media(data.upload_id, owner_id, services, data.audio_track), options
 
@@ -158,6 +163,7 @@ async def _check_audio(
         on_chunk_failure=data.on_chunk_failure,
         audio_track=data.audio_track,
         container=data.container,
+        stream=data.stream,
     )
     return await _media(data.upload_id, owner_id, services, data.audio_track), options
 

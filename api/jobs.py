@@ -20,6 +20,7 @@ from api.idempotency import IdempotencyKey, once
 from api.identity import for_keys
 from api.job_kinds import KINDS, Asked, KindOfJob
 from api.services import JobId, OwnerId, TheServices
+from api.streams import stream_job, stream_job_file
 from octavia_stream.errors import InvalidRequest
 from octavia_stream.events.event import JobEventRecord, Progress, StageCount
 from octavia_stream.jobs.job import Artifact, Job, JobFilter, JobKind, JobOptions, JobStatus
@@ -286,6 +287,8 @@ jobs_router = Router(
         get_job,
         download_job,
         download_job_head,
+        stream_job,
+        stream_job_file,
         stream_job_events,
         watch_job,
     ],
