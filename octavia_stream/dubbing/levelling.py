@@ -1,5 +1,6 @@
 """How loud the dub of each sentence must be."""
 
+from bisect import insort
 from collections.abc import Sequence
 
 from octavia_stream.audio.chunk import AudioChunk
@@ -16,12 +17,29 @@ DEFAULT_LOUDNESS_LUFS = -23.0
 
 def usual_loudness(contour: LoudnessContour, sentences: Sequence[Sentence]) -> float:
     """The median loudness of these sentences in the original, in LUFS."""
-    measured = sorted(
-        loudness
-        for sentence in sentences
-        if (loudness := contour.loudness(sentence.start, sentence.end)) > SILENCE_LUFS
-    )
-    return measured[len(measured) // 2] if measured else DEFAULT_LOUDNESS_LUFS
+    usual = UsualLoudness(contour)
+    for sentence in sentences:
+        usual.add(sentence)
+    return usual.lufs
+
+
+class UsualLoudness:
+    """The same, one sentence after the other."""
+
+    def __init__(self, contour: LoudnessContour) -> None:
+        self._contour = contour
+        self._measured: list[float] = []
+
+    def add(self, sentence: Sentence) -> None:
+        """Measure one more; silence does not count."""
+        loudness = self._contour.loudness(sentence.start, sentence.end)
+        if loudness > SILENCE_LUFS:
+            insort(self._measured, loudness)
+
+    @property
+    def lufs(self) -> float:
+        """The median of those so far."""
+        return self._measured[len(self._measured) // 2] if self._measured else DEFAULT_LOUDNESS_LUFS
 
 
 def speech_gain(contour: LoudnessContour, sentence: Sentence, speech: AudioChunk, usual: float) -> float:

@@ -20,7 +20,7 @@ from octavia_stream.dubbing.hls import (
     master_playlist,
     subtitle_segment,
 )
-from octavia_stream.dubbing.levelling import speech_gain, usual_loudness
+from octavia_stream.dubbing.levelling import UsualLoudness, speech_gain
 from octavia_stream.dubbing.loudness import LoudnessContour
 from octavia_stream.dubbing.mixing import Clip, Ducking, mix_block
 from octavia_stream.dubbing.progress import Emit
@@ -246,6 +246,7 @@ class _GrowingMix:
         self._spool = spool
         self._contour = contour
         self._rate_hz = plan.track.rate_hz
+        self._usual = UsualLoudness(contour)
         self._taken = 0
         self._spans: list[tuple[int, int]] = []
         self._clips: list[Clip] = []
@@ -274,16 +275,15 @@ class _GrowingMix:
             self._taken += 1
             for start, end in segment.spoken_over:
                 self._spans.append((self._at_rate(start), self._at_rate(end)))
+            self._usual.add(segment.sentence)
             await self._add_clip(item)
 
     async def _add_clip(self, item: FittedSegment) -> None:
         spoken = self._spool.read(item.speech)
         if not spoken.length:
             return
-        known = [one.segment.sentence for one in self._timeline.fitted]
-        usual = usual_loudness(self._contour, known)
         speech = await asyncio.to_thread(resample, spoken, self._rate_hz)
-        gain = speech_gain(self._contour, item.segment.sentence, speech, usual)
+        gain = speech_gain(self._contour, item.segment.sentence, speech, self._usual.lufs)
         self._clips.append(Clip(self._at_rate(item.segment.placement.start), speech.samples * gain))
 
     def _ducking(self) -> Ducking:
