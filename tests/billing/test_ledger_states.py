@@ -289,6 +289,8 @@ def play(dsn: str, done: Counter[str]) -> None:
                         stateful_step_count=STEPS_PER_RUN,
                         deadline=None,
                         database=None,
+                        # Hypothesis repeats itself where CI is set: going on would bring nothing new.
+                        derandomize=False,
                         phases=[Phase.generate],
                         suppress_health_check=list(HealthCheck),
                     ),
