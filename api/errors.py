@@ -32,6 +32,7 @@ STATUS: dict[type[errors.OctaviaError], int] = {
     errors.MediaTooLarge: 413,
     errors.MediaRejected: 422,
     errors.KeyReused: 422,
+    errors.AddressRefused: 422,
     errors.SubtitlesRejected: 422,
     errors.NoSpeech: 422,
     errors.UnsupportedLanguage: 422,

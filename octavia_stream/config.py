@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, IPvAnyNetwork, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -178,6 +178,13 @@ class WorkerSettings(_Section):
     """Chunks of one job in flight at once: the bound on memory."""
 
 
+class OutboundSettings(_Section):
+    """Connections to addresses that users name."""
+
+    allowed_networks: tuple[IPvAnyNetwork, ...] = ()
+    """Networks inside, such as `["10.1.0.0/16"]`, that may be called all the same. Else only public addresses are."""
+
+
 class RetentionSettings(_Section):
     """How long things are kept. What waits or runs is never removed."""
 
@@ -241,3 +248,4 @@ class Settings(BaseSettings):
     billing: BillingSettings = BillingSettings()
     limits: LimitSettings = LimitSettings()
     mail: MailSettings = MailSettings()
+    outbound: OutboundSettings = OutboundSettings()

@@ -53,6 +53,12 @@ class Forbidden(OctaviaError):
     code = "forbidden"
 
 
+class AddressRefused(OctaviaError):
+    """The address leads to a place where this server does not go."""
+
+    code = "address_refused"
+
+
 class InsufficientCredits(OctaviaError):
     """There are not enough credits for this."""
 

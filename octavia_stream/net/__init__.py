@@ -1,0 +1,1 @@
+"""The way out: connections to addresses that users name."""
