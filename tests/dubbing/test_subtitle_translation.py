@@ -87,12 +87,15 @@ async def test_what_was_translated_before_a_crash_is_not_translated_again(tmp_pa
     checkpoints = KeptCheckpoints()
     with pytest.raises(ExceptionGroup):
         await translate_subtitles(request(), engines(BreakingTranslator()), checkpoints, lambda _: None)
-    assert len(checkpoints.saved) == 3
+    # Three calls ended before the one that broke; others were under way, and may have been kept before they were ended.
+    kept = len(checkpoints.saved)
+    batches = 2 * -(-SENTENCES // BATCH_SENTENCES)
+    assert 3 <= kept < batches
     journal = Journal(tmp_path / "journal")
     resumed = await translate_subtitles(
         request(), engines(ScriptedTranslator(journal=journal.path)), checkpoints, lambda _: None
     )
-    batches = -(-SENTENCES // BATCH_SENTENCES)
-    assert len(journal.read()) == 2 * batches - 3
+    assert len(journal.read()) == batches - kept
+    assert len(checkpoints.saved) == batches
     whole = await translate_subtitles(request(), engines(ScriptedTranslator()), KeptCheckpoints(), lambda _: None)
     assert resumed == whole

@@ -66,6 +66,20 @@ async def _back(database: Database) -> None:
             await asyncio.sleep(0.05)
 
 
+async def _all_ended(processes: list[psutil.Process]) -> None:
+    """Return when all have ended. A zombie has: whoever would have buried it is dead."""
+    async with asyncio.timeout(GUARD_S):
+        while any(_lives(process) for process in processes):  # noqa: ASYNC110  (nothing tells when)
+            await asyncio.sleep(0.02)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _tree(pid: int | None) -> list[psutil.Process]:
     process = psutil.Process(pid)
     return [process, *process.children(recursive=True)]
@@ -224,7 +238,7 @@ async def test_services_die_with_their_launcher_and_the_next_one_starts(made_hom
         launcher.wait()
         async with embedded_services(_settings(made_home)) as urls, Database(urls.database_url) as database:
             await database.ping()
-        assert not any(process.is_running() for process in services)
+        await _all_ended(services)
 
 
 async def test_two_launchers_do_not_share_a_home(made_home: Path) -> None:
