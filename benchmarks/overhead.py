@@ -10,8 +10,8 @@ from benchmarks.sound import write_wav
 from benchmarks.talk import Talk
 from octavia_stream import testing
 from octavia_stream.config import Settings
-from octavia_stream.dubbing.batch import DubRequest, dub_file
-from octavia_stream.dubbing.checkpoints import NoCheckpoints
+from octavia_stream.dubbing.batch import DubRequest, DubTarget, dub_file
+from octavia_stream.dubbing.checkpoints import NoCheckpoints, Stage
 from octavia_stream.dubbing.engines import local
 from octavia_stream.languages import Language
 from octavia_stream.media.muxer import container_for
@@ -70,18 +70,16 @@ async def _dub_here(source: Path, settings: Settings, directory: Path) -> float:
     started_at = time.monotonic()
     info = await probe(source, settings.media)
     container = container_for(info)
+    fingerprints: dict[Stage, str] = {"transcribe": "", "translate": "", "synthesize": ""}
     request = DubRequest(
         source=source,
         info=info,
         track=info.default_audio or require_audio(info)[0],
-        output=directory / f"plain.{container}",
+        targets=(DubTarget(registry.default_voice(target), directory / f"plain.{container}", fingerprints),),
         container=container,
         scratch=directory,
         source_language=None,
-        target_language=target,
-        voice=registry.default_voice(target),
-        route=lambda spoken: plan_route(spoken, target, registry.mt_pairs()),
-        fingerprints={"transcribe": "", "translate": "", "synthesize": ""},
+        route=lambda spoken, wanted: plan_route(spoken, wanted, registry.mt_pairs()),
         media=settings.media,
         window_chunks=settings.worker.window_chunks,
     )

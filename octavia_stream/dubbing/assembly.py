@@ -1,6 +1,6 @@
 """The last stage: original and speech into one track, beside the untouched picture."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from octavia_stream.config import MediaSettings
 from octavia_stream.dubbing.levelling import speech_gain, usual_loudness
 from octavia_stream.dubbing.loudness import LoudnessContour
 from octavia_stream.dubbing.mixing import Clip, Ducking, mix
-from octavia_stream.dubbing.progress import ProgressTracker
+from octavia_stream.dubbing.progress import Finished
 from octavia_stream.dubbing.speaking import FittedSegment
 from octavia_stream.dubbing.speech_spool import SpeechSpool
 from octavia_stream.languages import Language, language_name
@@ -47,7 +47,7 @@ class Assembly:
         fitted: Sequence[FittedSegment],
         spool: SpeechSpool,
         contour: LoudnessContour,
-        progress: ProgressTracker,
+        progress: Finished,
     ) -> None:
         """contour: of the original, in samples at 16 kHz."""
         self._plan = plan
@@ -58,10 +58,13 @@ class Assembly:
         self._rate_hz = plan.track.rate_hz
         self._channels = min(plan.track.channels, 2)
 
-    async def run(self, source_cues: Sequence[Cue], target_cues: Sequence[Cue]) -> MuxResult:
-        """Write the file, with soft subtitles beside a picture. Raises what `Demuxer` and `Muxer` raise."""
+    async def run(self, heard: Mapping[Language, Sequence[Cue]], cues: Sequence[Cue]) -> MuxResult:
+        """Write the file, with soft subtitles beside a picture. Raises what `Demuxer` and `Muxer` raise.
+
+        heard: what the original says. cues: what the dub says.
+        """
         plan = self._plan
-        mux_plan = self._mux_plan(source_cues, target_cues)
+        mux_plan = self._mux_plan(heard, cues)
         original = Demuxer(plan.source, plan.track, rate_hz=self._rate_hz, channels=self._channels, settings=plan.media)
         written = 0
         async with original, Muxer(plan.source, plan.output, mux_plan, plan.media) as muxer:
@@ -71,12 +74,13 @@ class Assembly:
                 self._progress.finished("assemble", 0, round(written * ASR_RATE_HZ / self._rate_hz))
             return await muxer.close()
 
-    def _mux_plan(self, source_cues: Sequence[Cue], target_cues: Sequence[Cue]) -> MuxPlan:
+    def _mux_plan(self, heard: Mapping[Language, Sequence[Cue]], cues: Sequence[Cue]) -> MuxPlan:
         plan = self._plan
         target, source = language_name(plan.target_language), language_name(plan.source_language)
-        subtitles = [SubtitleTrack(plan.target_language, target, target_cues)]
-        if source_cues:
-            subtitles.append(SubtitleTrack(plan.source_language, source, source_cues))
+        subtitles = [SubtitleTrack(plan.target_language, target, cues)]
+        subtitles += [
+            SubtitleTrack(language, language_name(language), said) for language, said in heard.items() if said
+        ]
         return MuxPlan(
             container=plan.container,
             rate_hz=self._rate_hz,

@@ -1,8 +1,9 @@
-"""One file, door to door: demux, dub, mix, mux."""
+"""One file, door to door: demux, dub, mix, mux; into one language, or several that share what was heard."""
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from octavia_stream.audio.chunk import ASR_RATE_HZ
@@ -30,7 +31,23 @@ from octavia_stream.vad.detector import SpeechDetector
 
 NOTABLE_GAP_S = 0.05
 """Shorter gaps in the timestamps are rounding."""
+LINES_IN_FLIGHT = 8
+"""Sentences that are spoken at once, over all languages of a job."""
 SPEECH_STAGES: tuple[Stage, ...] = ("transcribe", "translate", "synthesize")
+
+
+@dataclass(frozen=True, slots=True)
+class DubTarget:
+    """One language to dub into."""
+
+    voice: Voice
+    output: Path
+    """Where the result goes; its folder exists."""
+    fingerprints: Mapping[Stage, str]
+
+    @property
+    def language(self) -> Language:
+        return self.voice.language
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +57,14 @@ class DubRequest:
     source: Path
     info: MediaInfo
     track: AudioTrack
-    output: Path
-    """Where the result goes; its folder exists."""
+    targets: tuple[DubTarget, ...]
+    """At least one, no language twice."""
     container: str
     scratch: Path
     """A folder for temporary files."""
     source_language: Language | None
-    target_language: Language
-    voice: Voice
-    route: Callable[[Language], Route]
-    fingerprints: Mapping[Stage, str]
+    route: Callable[[Language, Language], Route]
+    """From a spoken language to a target. Raises UnsupportedLanguage."""
     media: MediaSettings
     original_gain_db: float = -24.0
     keep_original_track: bool = True
@@ -58,20 +73,31 @@ class DubRequest:
     """Whether what no engine can do is left as the original sound; else it ends the dub."""
     window_chunks: int = 4
     stream: StreamStore | None = None
-    """Where to stream what is done already; None: nowhere."""
+    """Where to stream what is done already of the first language; None: nowhere."""
     stream_picture: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class DubResult:
-    """A finished dub."""
+class Dub:
+    """A finished dub into one language."""
 
-    source_language: Language
+    target: DubTarget
     segments: list[FittedSegment]
-    source_cues: list[Cue]
-    target_cues: list[Cue]
+    cues: list[Cue]
     fit: FitReport
     muxed: MuxResult
+
+
+@dataclass(frozen=True, slots=True)
+class DubResult:
+    """A finished file, in every language asked for."""
+
+    source_language: Language
+    source_cues: dict[Language, list[Cue]]
+    """What was heard, as it was written down: in the language spoken, or in the one that recognition translated it
+    into and that is not dubbed into."""
+    dubs: list[Dub]
+    """In the order asked."""
 
 
 async def dub_file(
@@ -82,31 +108,53 @@ async def dub_file(
     Raises NoSpeech, MediaRejected, UnsupportedLanguage, and what the engines raise when retries do not help.
     """
     duration = round(request.info.duration_s * ASR_RATE_HZ)
-    progress = ProgressTracker(emit, duration)
+    progress = ProgressTracker(emit, duration, lanes=len(request.targets))
     contour = LoudnessContour(ASR_RATE_HZ)
     listener = Listener(detector, contour, progress)
-    with SpeechSpool(request.scratch / "speech.pcm") as spool:
-        corridor = Corridor(_plan(request, emit), engines, checkpoints, progress, emit)
+    with ExitStack() as opened:
+        spools = [
+            opened.enter_context(SpeechSpool(request.scratch / f"speech-{target.language}.pcm"))
+            for target in request.targets
+        ]
+        corridor = Corridor(_plans(request, emit), engines, checkpoints, progress, emit)
         demuxer = Demuxer(request.source, request.track, rate_hz=ASR_RATE_HZ, channels=1, settings=request.media)
-        async with _streaming(request, spool, contour, corridor, emit) as timeline:
+        async with _streaming(request, spools[0], contour, corridor, emit) as timeline:
             async with demuxer as sound:
-                fitted = await corridor.run(sound, listener, spool, timeline.add)
+                fitted = await corridor.run(sound, listener, spools, timeline.add)
                 decoded = demuxer.report
             timeline.end()
             language = corridor.source_language
-            if language is None or not fitted:
+            if language is None or not all(fitted):
                 raise NoSpeech("No speech was found in this file, so there is nothing to dub.")
             _warn_of_damage(decoded, emit)
             for stage in SPEECH_STAGES:
                 progress.ended(stage)
-            source_cues, target_cues = _captions(fitted, listener.length)
-            assembly = Assembly(_assembly_plan(request, language, decoded), fitted, spool, contour, progress)
-            muxed = await assembly.run(source_cues, target_cues)
+            end_s = listener.length / ASR_RATE_HZ
+            heard = _heard(request, language, fitted, end_s)
+            dubs: list[Dub] = []
+            for number, (target, segments) in enumerate(zip(request.targets, fitted, strict=True)):
+                plan = _assembly_plan(request, target, language, decoded)
+                assembly = Assembly(plan, segments, spools[number], contour, progress.lane(number))
+                dubs.append(await _assembled(target, segments, assembly, heard, end_s, emit))
         progress.ended("assemble")
+    return DubResult(language, heard, dubs)
+
+
+async def _assembled(
+    target: DubTarget,
+    segments: list[FittedSegment],
+    assembly: Assembly,
+    heard: Mapping[Language, list[Cue]],
+    end_s: float,
+    emit: Emit,
+) -> Dub:
+    placed = ((item.segment.placement, item.segment.text) for item in segments)
+    cues = _cues(((placement.start, placement.end, text) for placement, text in placed), end_s)
+    muxed = await assembly.run(heard, cues)
     for warning in muxed.warnings:
         emit(Warned("muxing", warning))
-    fit = report([(item.segment.placement, item.segment.slot) for item in fitted])
-    return DubResult(language, fitted, source_cues, target_cues, fit, muxed)
+    fit = report([(item.segment.placement, item.segment.slot) for item in segments])
+    return Dub(target, segments, cues, fit, muxed)
 
 
 def _warn_of_damage(decoded: DecodeReport, emit: Emit) -> None:
@@ -125,57 +173,74 @@ def _streaming(
         info=request.info,
         track=request.track,
         picture=request.stream_picture,
-        target_language=request.target_language,
+        target_language=request.targets[0].language,
         media=request.media,
         original_gain_db=request.original_gain_db,
     )
     return streaming(plan, spool, contour, lambda: corridor.source_language, request.stream, emit)
 
 
-def _plan(request: DubRequest, emit: Emit) -> DubbingPlan:
-    def route(spoken: Language) -> Route:
-        found = request.route(spoken)
-        emit(Analysed(request.info.duration_s, spoken, request.target_language, request.voice.id))
-        if spoken == request.target_language:
+def _plans(request: DubRequest, emit: Emit) -> list[DubbingPlan]:
+    def route(target: Language, spoken: Language) -> Route:
+        found = request.route(spoken, target)
+        if target == request.targets[0].language:
+            emit(_analysed(request, spoken))
+        if spoken == target:
             name = language_name(spoken)
             emit(Warned("same_language", f"The speech is already in {name}: it is spoken again, not translated."))
         return found
 
-    return DubbingPlan(
-        source_language=request.source_language,
-        target_language=request.target_language,
-        voice=request.voice,
-        route=route,
-        fingerprints=request.fingerprints,
-        attempts=request.attempts,
-        keep_original=request.keep_original,
-        chunks_in_flight=request.window_chunks,
-    )
+    return [
+        DubbingPlan(
+            source_language=request.source_language,
+            target_language=target.language,
+            voice=target.voice,
+            route=partial(route, target.language),
+            fingerprints=target.fingerprints,
+            attempts=request.attempts,
+            keep_original=request.keep_original,
+            chunks_in_flight=request.window_chunks,
+            lines_in_flight=max(LINES_IN_FLIGHT // len(request.targets), 2),
+        )
+        for target in request.targets
+    ]
 
 
-def _assembly_plan(request: DubRequest, language: Language, decoded: DecodeReport) -> AssemblyPlan:
+def _analysed(request: DubRequest, spoken: Language) -> Analysed:
+    languages = ", ".join(target.language for target in request.targets)
+    return Analysed(request.info.duration_s, spoken, languages, ", ".join(one.voice.id for one in request.targets))
+
+
+def _assembly_plan(request: DubRequest, target: DubTarget, language: Language, decoded: DecodeReport) -> AssemblyPlan:
     return AssemblyPlan(
         source=request.source,
         track=request.track,
         decoded=decoded,
-        output=request.output,
+        output=target.output,
         container=request.container,
         source_language=language,
-        target_language=request.target_language,
+        target_language=target.language,
         media=request.media,
         original_gain_db=request.original_gain_db,
         keep_original_track=request.keep_original_track,
     )
 
 
-def _captions(fitted: list[FittedSegment], length: int) -> tuple[list[Cue], list[Cue]]:
-    end_s = length / ASR_RATE_HZ
-    sentences = [item.segment.sentence for item in fitted]
-    spoken = [SpokenText(s.start / ASR_RATE_HZ, s.end / ASR_RATE_HZ, s.text) for s in sentences]
-    dubbed = [
-        SpokenText(
-            item.segment.placement.start / ASR_RATE_HZ, item.segment.placement.end / ASR_RATE_HZ, item.segment.text
-        )
-        for item in fitted
-    ]
-    return make_cues(spoken, end_s), make_cues(dubbed, end_s)
+def _heard(
+    request: DubRequest, spoken: Language, fitted: Sequence[Sequence[FittedSegment]], end_s: float
+) -> dict[Language, list[Cue]]:
+    """Recognition that translates writes down another language than is spoken: that one is told, not the spoken one,
+    and not at all when there is a dub in it anyway."""
+    targets = {target.language for target in request.targets}
+    heard: dict[Language, list[Cue]] = {}
+    for segments in fitted:
+        sentences = [item.segment.sentence for item in segments]
+        language = sentences[0].language
+        if language not in heard and (language == spoken or language not in targets):
+            heard[language] = _cues(((sentence.start, sentence.end, sentence.text) for sentence in sentences), end_s)
+    return heard
+
+
+def _cues(texts: Iterable[tuple[int, int, str]], end_s: float) -> list[Cue]:
+    """texts: with where they are heard, in samples at 16 kHz."""
+    return make_cues([SpokenText(start / ASR_RATE_HZ, end / ASR_RATE_HZ, text) for start, end, text in texts], end_s)

@@ -1,8 +1,9 @@
 """The corridor itself: sound in, fitted speech out, every stage busy at once and in order at the door."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
 from octavia_stream.asr.transcriber import AsrTask
 from octavia_stream.asr.transcript import Transcript
@@ -28,31 +29,44 @@ from octavia_stream.mt.routes import Route
 
 __all__ = ["Corridor", "DubbingPlan", "FittedSegment", "Heard"]
 
+TASKS: tuple[AsrTask, ...] = ("transcribe", "translate")
+
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A chunk's transcript and how far the timeline is known after it."""
+    """What a chunk says, by what was asked of the model, and how far the timeline is known after it."""
 
     index: int
-    transcript: Transcript
+    transcripts: dict[AsrTask, Transcript]
     final_until: int
 
 
 class Corridor:
-    """Takes one file's sound to fitted speech. Use once."""
+    """Takes one file's sound to fitted speech, in one language or several: it is listened to once. Use once."""
 
     def __init__(
-        self, plan: DubbingPlan, engines: Engines, checkpoints: Checkpoints, progress: ProgressTracker, emit: Emit
+        self,
+        plans: Sequence[DubbingPlan],
+        engines: Engines,
+        checkpoints: Checkpoints,
+        progress: ProgressTracker,
+        emit: Emit,
     ) -> None:
-        self._plan = plan
+        """plans: one for each language; what concerns listening is that of the first."""
+        self._plan = plans[0]
+        self._plans = plans
         self._progress = progress
         self._emit = emit
-        self._route: Route | None = None
-        once = Once(checkpoints, plan.attempts)
+        self.routes: tuple[Route, ...] = ()
+        """How each language is reached, once it is known what is spoken."""
+        once = Once(checkpoints, self._plan.attempts)
         self._understanding = Understanding(
-            engines.transcriber, once, plan.fingerprints["transcribe"], plan.source_language, self._decide
+            engines.transcriber, once, self._plan.fingerprints["transcribe"], self._plan.source_language, self._decide
         )
-        self._speaking = Speaking(plan, lambda: self._route, engines, once, progress, emit)
+        self._speaking = [
+            Speaking(plan, partial(self._route, number), engines, once, progress.lane(number), emit)
+            for number, plan in enumerate(plans)
+        ]
 
     @property
     def source_language(self) -> Language | None:
@@ -60,73 +74,104 @@ class Corridor:
         return self._understanding.language
 
     def _decide(self, spoken: Language) -> AsrTask:
-        self._route = self._plan.route(spoken)
-        return self._route.asr_task
+        self.routes = tuple(plan.route(spoken) for plan in self._plans)
+        return self._tasks[0]
+
+    def _route(self, number: int) -> Route | None:
+        return self.routes[number] if self.routes else None
+
+    @property
+    def _tasks(self) -> tuple[AsrTask, ...]:
+        """What is asked of speech recognition for all languages together."""
+        asked = {route.asr_task for route in self.routes}
+        return tuple(task for task in TASKS if task in asked)
 
     async def run(
         self,
         sound: AsyncIterator[AudioChunk],
         listener: Listener,
-        spool: SpeechSpool,
+        spools: Sequence[SpeechSpool],
         told: Callable[[FittedSegment], None] | None = None,
-    ) -> list[FittedSegment]:
-        """Dub everything; returns the segments in order of time. Raises what the first failing stage raised.
+    ) -> list[list[FittedSegment]]:
+        """Dub everything; returns each language's segments in order of time. Raises what the first failing stage did.
 
-        sound: consecutive mono blocks at 16 kHz from position 0 on. told: is called with each segment when it is done.
+        sound: consecutive mono blocks at 16 kHz from position 0 on. spools: one for each language.
+        told: is called with each segment of the first language when it is done.
         """
-        plan = self._plan
-        chunks: Channel[SpeechChunk] = Channel(plan.chunks_in_flight)
-        heard: Channel[Heard] = Channel(plan.chunks_in_flight)
-        batches: Channel[SentenceBatch] = Channel(plan.chunks_in_flight)
+        window = self._plan.chunks_in_flight
+        chunks: Channel[SpeechChunk] = Channel(window)
+        heard: Channel[Heard] = Channel(window)
+        batches: list[Channel[SentenceBatch]] = [Channel(window) for _ in self._plans]
         async with asyncio.TaskGroup() as group:
             group.create_task(listener.listen(sound, chunks))
-            group.create_task(run_stage(chunks, heard, self._transcribe, plan.chunks_in_flight))
+            group.create_task(run_stage(chunks, heard, self._transcribe, window))
             group.create_task(self._regroup(heard, batches, listener))
             # The file's end is known only when all of it was heard.
-            speaking = group.create_task(self._speaking.run(batches, lambda: listener.end, spool, told))
-        return speaking.result()
+            speaking = [
+                group.create_task(
+                    lane.run(batches[number], lambda: listener.end, spools[number], None if number else told)
+                )
+                for number, lane in enumerate(self._speaking)
+            ]
+        return [task.result() for task in speaking]
 
     async def _transcribe(self, chunk: SpeechChunk) -> Heard:
-        transcript = await self._understood(chunk)
+        transcripts = await self._understood(chunk)
         self._progress.finished("transcribe", 1, chunk.final_until)
-        return Heard(chunk.index, transcript, chunk.final_until)
+        return Heard(chunk.index, transcripts, chunk.final_until)
 
-    async def _understood(self, chunk: SpeechChunk) -> Transcript:
+    async def _understood(self, chunk: SpeechChunk) -> dict[AsrTask, Transcript]:
         """The words of a chunk; none when no engine can tell and the original may stay instead."""
         try:
-            return await self._understanding.understand(chunk)
+            transcript = await self._understanding.understand(chunk)
+            if not self.routes:
+                return {}
+            first, *others = self._tasks
+            return {first: transcript} | {
+                task: await self._understanding.ask(chunk, self.source_language, task) for task in others
+            }
         except EngineUnavailable:
             if not self._plan.keep_original:
                 raise
         start_s, end_s = chunk.audio.offset / ASR_RATE_HZ, chunk.audio.end / ASR_RATE_HZ
         message = f"What is said from {start_s:.1f} to {end_s:.1f} s was not understood; the original is kept there."
         self._emit(Warned("not_understood", message))
-        return Transcript((), self.source_language or self._plan.target_language)
+        return {}
 
-    async def _regroup(self, inbox: Channel[Heard], outbox: Channel[SentenceBatch], listener: Listener) -> None:
+    async def _regroup(
+        self, inbox: Channel[Heard], outboxes: Sequence[Channel[SentenceBatch]], listener: Listener
+    ) -> None:
         """Words become sentences across chunk borders; the first word of the next one bounds a sentence's slot."""
-        assembler: SentenceAssembler | None = None
-        held: list[Sentence] = []
+        gathering: dict[AsrTask, _Gathering] = {}
         async for heard in inbox:
-            if assembler is None and heard.transcript.words:
-                assembler = SentenceAssembler(heard.transcript.language)
-            if assembler is None:
-                continue
-            held += assembler.push(heard.transcript.words, heard.final_until)
-            if held and assembler.next_start is not None:
-                await self._send_batch(heard.index, held, assembler.next_start, outbox)
-                held = []
-        if assembler is not None:
-            held += assembler.finish()
-            end = max(listener.length, held[-1].end if held else 0)
+            for task in self._tasks:
+                transcript = heard.transcripts.get(task)
+                if task not in gathering and transcript is not None and transcript.words:
+                    gathering[task] = _Gathering(SentenceAssembler(transcript.language))
+                if (one := gathering.get(task)) is None:
+                    continue
+                one.held += one.assembler.push(transcript.words if transcript else (), heard.final_until)
+                if one.held and one.assembler.next_start is not None:
+                    await self._send_batch(
+                        heard.index, one.held, one.assembler.next_start, self._wanting(task, outboxes)
+                    )
+                    one.held = []
+        for task, one in gathering.items():
+            one.held += one.assembler.finish()
+            end = max(listener.length, one.held[-1].end if one.held else 0)
             # One past every chunk: the sentences that only the end of the file completes.
-            await self._send_batch(listener.chunks, held, end, outbox)
+            await self._send_batch(listener.chunks, one.held, end, self._wanting(task, outboxes))
         self._progress.expect("translate", 0, final=True)
         self._progress.expect("synthesize", 0, final=True)
-        await outbox.close()
+        for outbox in outboxes:
+            await outbox.close()
+
+    def _wanting(self, task: AsrTask, outboxes: Sequence[Channel[SentenceBatch]]) -> list[Channel[SentenceBatch]]:
+        """Of the languages that are made of what this task hears."""
+        return [outbox for route, outbox in zip(self.routes, outboxes, strict=True) if route.asr_task == task]
 
     async def _send_batch(
-        self, index: int, sentences: list[Sentence], end: int, outbox: Channel[SentenceBatch]
+        self, index: int, sentences: list[Sentence], end: int, outboxes: Sequence[Channel[SentenceBatch]]
     ) -> None:
         if not sentences:
             return
@@ -135,6 +180,16 @@ class Corridor:
             SlottedSentence(sentence, Slot(sentence.start, max(following, sentence.start)))
             for sentence, following in zip(sentences, ends, strict=True)
         )
-        self._progress.expect("translate", len(slotted))
-        self._progress.expect("synthesize", len(slotted))
-        await outbox.send(SentenceBatch(index, slotted))
+        self._progress.expect("translate", len(slotted) * len(outboxes))
+        self._progress.expect("synthesize", len(slotted) * len(outboxes))
+        for outbox in outboxes:
+            await outbox.send(SentenceBatch(index, slotted))
+
+
+@dataclass(slots=True)
+class _Gathering:
+    """Words on their way to sentences."""
+
+    assembler: SentenceAssembler
+    held: list[Sentence] = field(default_factory=list)
+    """Whole ones whose slot is not bounded yet."""

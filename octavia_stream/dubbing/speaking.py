@@ -16,7 +16,7 @@ from octavia_stream.dubbing.isochrony import Timeline, choose_hypothesis, choose
 from octavia_stream.dubbing.lines import Line, SentenceBatch, SlottedSentence, SpokenLine
 from octavia_stream.dubbing.once import Once
 from octavia_stream.dubbing.plan import DubbingPlan
-from octavia_stream.dubbing.progress import Emit, ProgressTracker
+from octavia_stream.dubbing.progress import Emit, Finished
 from octavia_stream.dubbing.segment import DubbedSegment, Placement
 from octavia_stream.dubbing.speech_spool import SpeechSpool, SpooledSpeech, from_int16, to_int16
 from octavia_stream.dubbing.stage import run_stage
@@ -48,7 +48,7 @@ class Speaking:
         route: Callable[[], Route | None],
         engines: Engines,
         once: Once,
-        progress: ProgressTracker,
+        progress: Finished,
         emit: Emit,
     ) -> None:
         """route: asked with every batch, for it may be known only when the first sentence is."""
@@ -213,4 +213,5 @@ def _event(segment: DubbedSegment) -> SegmentDubbed:
         end_s=segment.placement.end / ASR_RATE_HZ,
         source=segment.sentence.text,
         text=segment.text,
+        language=segment.voice.language,
     )

@@ -88,7 +88,7 @@ async def speak_subtitles(
     emit(Analysed(length / ASR_RATE_HZ, request.source_language, request.target_language, request.voice.id))
     progress = ProgressTracker(emit, length, weights=WEIGHTS)
     speaking = Speaking(
-        _plan(request), lambda: request.route, engines, Once(checkpoints, request.attempts), progress, emit
+        _plan(request), lambda: request.route, engines, Once(checkpoints, request.attempts), progress.lane(0), emit
     )
     with SpeechSpool(request.scratch / "speech.pcm") as spool:
         batches: Channel[SentenceBatch] = Channel(4)
@@ -98,9 +98,9 @@ async def speak_subtitles(
         fitted = fitting.result()
         for stage in ("translate", "synthesize"):
             progress.ended(stage)
-        assembly = Assembly(_assembly_plan(request, decoded), fitted, spool, contour, progress)
-        source_cues, target_cues = _captions(request, fitted, length)
-        muxed = await assembly.run(source_cues, target_cues)
+        assembly = Assembly(_assembly_plan(request, decoded), fitted, spool, contour, progress.lane(0))
+        heard, cues = _captions(request, fitted, length)
+        muxed = await assembly.run(heard, cues)
         progress.ended("assemble")
     for warning in muxed.warnings:
         emit(Warned("muxing", warning))
@@ -182,7 +182,9 @@ def _assembly_plan(request: SpeechRequest, decoded: DecodeReport) -> AssemblyPla
     )
 
 
-def _captions(request: SpeechRequest, fitted: Sequence[FittedSegment], length: int) -> tuple[list[Cue], list[Cue]]:
+def _captions(
+    request: SpeechRequest, fitted: Sequence[FittedSegment], length: int
+) -> tuple[dict[Language, list[Cue]], list[Cue]]:
     """Soft subtitles: those of the file's own language only when another is spoken."""
     end_s = length / ASR_RATE_HZ
     said = [
@@ -196,4 +198,4 @@ def _captions(request: SpeechRequest, fitted: Sequence[FittedSegment], length: i
         for sentence in (item.segment.sentence for item in fitted)
     ]
     translated = request.source_language != request.target_language
-    return make_cues(read, end_s) if translated else [], make_cues(said, end_s)
+    return {request.source_language: make_cues(read, end_s)} if translated else {}, make_cues(said, end_s)

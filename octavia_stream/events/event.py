@@ -59,6 +59,8 @@ class SegmentDubbed(msgspec.Struct, frozen=True, tag="segment"):
     end_s: float
     source: str
     text: str
+    language: str = ""
+    """Of `text`; one job may speak several."""
 
 
 class Warned(msgspec.Struct, frozen=True, tag="warning"):

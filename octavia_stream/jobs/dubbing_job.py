@@ -3,14 +3,14 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from octavia_stream.dubbing.batch import DubRequest, DubResult, dub_file
+from octavia_stream.dubbing.batch import Dub, DubRequest, DubResult, DubTarget, dub_file
 from octavia_stream.dubbing.checkpoints import Checkpoints
 from octavia_stream.dubbing.engines import Engines
 from octavia_stream.dubbing.progress import Emit
 from octavia_stream.errors import InvalidRequest
 from octavia_stream.events.event import Warned
 from octavia_stream.jobs.artifacts import Artifacts, FinishedJob, target_stem
-from octavia_stream.jobs.job import AudioDubbingOptions, Claim, DubbingOptions
+from octavia_stream.jobs.job import AudioDubbingOptions, Claim, DubbingOptions, dubbed_languages
 from octavia_stream.jobs.job_models import JobModels
 from octavia_stream.jobs.sources import choose_track, fetch_media
 from octavia_stream.jobs.streams import JobStream
@@ -40,32 +40,29 @@ class DubbingJob:
             emit(Warned("media", warning))
         result = await dub_file(request, self._engines, self._models.detector(), checkpoints, emit)
         artifacts = Artifacts(self._runtime.objects, claim, emit)
-        await artifacts.add_file(request.output)
-        await artifacts.add_subtitles(result.source_language, result.source_cues)
-        target = target_stem(result.source_language, request.target_language)
-        await artifacts.add_subtitles(target, result.target_cues)
-        return await artifacts.finish(_report(request, result))
+        for dub in result.dubs:
+            await artifacts.add_file(dub.target.output)
+        for language, cues in result.source_cues.items():
+            await artifacts.add_subtitles(language, cues)
+        for dub in result.dubs:
+            await artifacts.add_subtitles(target_stem(result.source_language, dub.target.language), dub.cues)
+        return await artifacts.finish(_report(result))
 
     async def _request(
         self, claim: Claim, source: Path, options: DubbingOptions | AudioDubbingOptions, scratch: Path
     ) -> DubRequest:
         settings = self._runtime.settings
         info = await probe(source, settings.media)
-        target = parse_language(options.target_language)
-        voice = self._models.voice(target, options.voice)
         container, keep_original_track = _form(info, options)
         return DubRequest(
             source=source,
             info=info,
             track=choose_track(info, options.audio_track),
-            output=scratch / f"dub.{container}",
+            targets=self._targets(options, scratch, container),
             container=container,
             scratch=scratch,
             source_language=parse_language(options.source_language) if options.source_language else None,
-            target_language=target,
-            voice=voice,
-            route=lambda spoken: self._models.route(spoken, target),
-            fingerprints=self._models.fingerprints(voice),
+            route=self._models.route,
             media=self._runtime.charges.limits(settings.media, info),
             original_gain_db=options.original_gain_db,
             keep_original_track=keep_original_track,
@@ -75,6 +72,17 @@ class DubbingJob:
             stream=JobStream(self._runtime.objects, claim) if options.stream else None,
             stream_picture=isinstance(options, DubbingOptions),
         )
+
+    def _targets(
+        self, options: DubbingOptions | AudioDubbingOptions, scratch: Path, container: str
+    ) -> tuple[DubTarget, ...]:
+        languages = [parse_language(tag) for tag in dubbed_languages(options)]
+        targets = []
+        for language in languages:
+            voice = self._models.voice(language, options.voices.get(language, options.voice))
+            name = f"dub.{container}" if len(languages) == 1 else f"dub.{language}.{container}"
+            targets.append(DubTarget(voice, scratch / name, self._models.fingerprints(voice)))
+        return tuple(targets)
 
 
 def _form(info: MediaInfo, options: DubbingOptions | AudioDubbingOptions) -> tuple[str, bool]:
@@ -95,13 +103,26 @@ def sound_container(info: MediaInfo, requested: str | None) -> str:
     return own if own in AUDIO_CONTAINERS else "m4a"
 
 
-def _report(request: DubRequest, result: DubResult) -> dict[str, object]:
+def _report(result: DubResult) -> dict[str, object]:
+    """Of one dub as it is; of several, what they share, and each under its language."""
+    if len(result.dubs) == 1:
+        [dub] = result.dubs
+        return {"source_language": result.source_language, "target_language": dub.target.language, **_of_dub(dub)}
+    first = result.dubs[0].muxed
     return {
         "source_language": result.source_language,
-        "target_language": request.target_language,
-        "voice": request.voice.id,
-        "models": dict(request.fingerprints),
-        "samples": result.muxed.length,
-        "rate_hz": result.muxed.codec_rate_hz,
-        "fit": asdict(result.fit) | {"inside_share": round(result.fit.inside_share, 4)},
+        "target_languages": [dub.target.language for dub in result.dubs],
+        "samples": first.length,
+        "rate_hz": first.codec_rate_hz,
+        "dubs": {dub.target.language: _of_dub(dub) for dub in result.dubs},
+    }
+
+
+def _of_dub(dub: Dub) -> dict[str, object]:
+    return {
+        "voice": dub.target.voice.id,
+        "models": dict(dub.target.fingerprints),
+        "samples": dub.muxed.length,
+        "rate_hz": dub.muxed.codec_rate_hz,
+        "fit": asdict(dub.fit) | {"inside_share": round(dub.fit.inside_share, 4)},
     }

@@ -22,10 +22,15 @@ class DubbingOptions(_Options, frozen=True, tag="video-translate"):
     """A dub: the file with another voice, beside its picture if it has one."""
 
     target_language: str
+    """The first, when there are several."""
     source_language: str | None = None
     """None lets the model detect it."""
     voice: str | None = None
     """A voice of the catalogue; None takes the first of the target language."""
+    target_languages: tuple[str, ...] = ()
+    """All, when there are several; each has a file of its own."""
+    voices: dict[str, str] = {}
+    """By language; one that is not here has the default voice."""
     original_gain_db: float = -24.0
     """How loud the original stays under the dubbed voice, in dB relative to itself."""
     on_chunk_failure: OnChunkFailure = "fail"
@@ -49,6 +54,8 @@ class AudioDubbingOptions(_Options, frozen=True, tag="audio-translate"):
     target_language: str
     source_language: str | None = None
     voice: str | None = None
+    target_languages: tuple[str, ...] = ()
+    voices: dict[str, str] = {}
     original_gain_db: float = -24.0
     on_chunk_failure: OnChunkFailure = "fail"
     audio_track: int | None = None
@@ -106,6 +113,13 @@ class SpeechOptions(_Options, frozen=True, tag="subtitle-to-audio"):
 
 
 JobOptions = DubbingOptions | AudioDubbingOptions | CaptionOptions | SubtitleOptions | SpeechOptions
+
+
+def dubbed_languages(options: JobOptions) -> tuple[str, ...]:
+    """The languages that a job speaks, each of which is charged; one where it speaks none."""
+    if isinstance(options, DubbingOptions | AudioDubbingOptions):
+        return options.target_languages or (options.target_language,)
+    return (options.result_language or "",)
 
 
 class Artifact(msgspec.Struct, frozen=True):

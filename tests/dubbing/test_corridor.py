@@ -86,6 +86,18 @@ def plan(source: Language | None = EN) -> DubbingPlan:
     )
 
 
+DE = Language("de")
+GERMAN_VOICE = Voice("scripted/german", DE, "neutral", "scripted", characters_per_second=15.0)
+
+
+def german_plan(source: Language | None = EN) -> DubbingPlan:
+    def route(spoken: Language) -> Route:
+        # No pair of texts leads there from Spanish: recognition itself translates.
+        return plan_route(spoken, DE, {(EN, DE): "scripted"})
+
+    return DubbingPlan(source, DE, GERMAN_VOICE, route, plan().fingerprints)
+
+
 def engines(journal: Path | None = None) -> Engines:
     return local(
         ScriptedTranscriber(journal=journal), ScriptedTranslator(journal=journal), ScriptedSynthesizer(journal=journal)
@@ -109,8 +121,8 @@ async def dub(
     events = told if told is not None else []
     progress = ProgressTracker(events.append, len(samples))
     listener = Listener(EnergyDetector(), LoudnessContour(ASR_RATE_HZ), progress)
-    corridor = Corridor(plan(source), with_engines, checkpoints or NoCheckpoints(), progress, events.append)
-    return await corridor.run(blocks(samples), listener, spool)
+    corridor = Corridor([plan(source)], with_engines, checkpoints or NoCheckpoints(), progress, events.append)
+    return (await corridor.run(blocks(samples), listener, [spool]))[0]
 
 
 async def test_every_sentence_is_spoken_at_its_place_in_order_and_without_overlap(spool: SpeechSpool) -> None:
@@ -193,6 +205,87 @@ async def test_a_replica_that_dies_is_asked_again(spool: SpeechSpool, monkeypatc
     assert len(await dub(speech(9.0), with_deaths, spool)) > 0
 
 
+async def dub_twice(
+    samples: Samples,
+    with_engines: Engines,
+    folder: Path,
+    checkpoints: Checkpoints,
+    source: Language | None = EN,
+    told: list[JobEvent] | None = None,
+) -> list[list[FittedSegment]]:
+    """Into Portuguese and German at once."""
+    events = told if told is not None else []
+    progress = ProgressTracker(events.append, len(samples), lanes=2)
+    listener = Listener(EnergyDetector(), LoudnessContour(ASR_RATE_HZ), progress)
+    plans = [plan(source), german_plan(source)]
+    corridor = Corridor(plans, with_engines, checkpoints, progress, events.append)
+    with SpeechSpool(folder / "pt.pcm") as first, SpeechSpool(folder / "de.pcm") as second:
+        return await corridor.run(blocks(samples), listener, [first, second])
+
+
+async def test_two_languages_share_what_was_heard(spool: SpeechSpool, tmp_path: Path) -> None:
+    samples = speech(*[9.0] * 6)
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    await dub(samples, engines(alone), spool)
+    told: list[JobEvent] = []
+    portuguese, german = await dub_twice(samples, engines(together), tmp_path, NoCheckpoints(), told=told)
+
+    def heard(journal: Path) -> list[str]:
+        return sorted(call.items[0] for call in Journal(journal).read() if call.stage == "transcribe")
+
+    assert heard(together) == heard(alone)
+    assert [item.segment.sentence for item in portuguese] == [item.segment.sentence for item in german]
+    assert {item.segment.text[:3] for item in portuguese} == {"pt:"}
+    assert {item.segment.text[:3] for item in german} == {"de:"}
+    spoken = [event for event in told if isinstance(event, SegmentDubbed)]
+    for language in (PT, DE):
+        assert [event.index for event in spoken if event.language == language] == list(range(len(german)))
+
+
+async def test_what_one_language_had_finished_is_not_done_again_when_another_breaks(tmp_path: Path) -> None:
+    checkpoints = KeptCheckpoints()
+    samples = speech(*[9.0] * 6)
+    whole = await dub_twice(samples, engines(), tmp_path, NoCheckpoints())
+    broken = local(ScriptedTranscriber(), ScriptedTranslator(), BreakingSynthesizer())
+    with pytest.raises(ExceptionGroup):
+        await dub_twice(samples, broken, tmp_path, checkpoints)
+    done = {key for key in checkpoints.saved if key[0] == "synthesize"}
+    journal = tmp_path / "journal"
+    resumed = await dub_twice(samples, engines(journal), tmp_path, checkpoints)
+    assert [[item.segment for item in lane] for lane in resumed] == [[item.segment for item in lane] for lane in whole]
+    spoken_again = [call for call in Journal(journal).read() if call.stage == "synthesize"]
+    assert len(spoken_again) == sum(map(len, whole)) - len(done) > 0
+
+
+async def test_recognition_is_asked_for_both_its_tasks_only_when_languages_need_both(
+    spool: SpeechSpool, tmp_path: Path
+) -> None:
+    asked: list[tuple[int, str]] = []
+
+    class Recording(ScriptedTranscriber):
+        def transcribe(self, audio, language, task="transcribe"):  # type: ignore[no-untyped-def]
+            asked.append((audio.offset, task))
+            return super().transcribe(audio, language, task)
+
+    spanish = Language("es")
+
+    def to_portuguese(spoken: Language) -> Route:
+        return plan_route(spoken, PT, {(spanish, PT): "scripted"})
+
+    samples = speech(*[9.0] * 6)
+    progress = ProgressTracker(lambda _: None, len(samples), lanes=2)
+    listener = Listener(EnergyDetector(), LoudnessContour(ASR_RATE_HZ), progress)
+    plans = [dataclasses.replace(plan(spanish), route=to_portuguese), german_plan(spanish)]
+    with_ears = local(Recording(), ScriptedTranslator(), ScriptedSynthesizer())
+    corridor = Corridor(plans, with_ears, NoCheckpoints(), progress, lambda _: None)
+    with SpeechSpool(tmp_path / "other.pcm") as other:
+        portuguese, german = await corridor.run(blocks(samples), listener, [spool, other])
+    offsets = {offset for offset, _ in asked}
+    assert sorted(asked) == sorted((offset, task) for offset in offsets for task in ("transcribe", "translate"))
+    assert {item.segment.sentence.language for item in portuguese} == {spanish}
+    assert {item.segment.sentence.language for item in german} == {EN}
+
+
 async def test_the_language_is_detected_once_and_kept(spool: SpeechSpool) -> None:
     asked: list[Language | None] = []
 
@@ -226,9 +319,9 @@ async def test_a_language_without_a_path_is_refused_with_the_reason(spool: Speec
     listener = Listener(EnergyDetector(), LoudnessContour(ASR_RATE_HZ), progress)
     wanted = DubbingPlan(None, PT, VOICE, no_route, plan().fingerprints)
     with_ears = local(German(), ScriptedTranslator(), ScriptedSynthesizer())
-    corridor = Corridor(wanted, with_ears, NoCheckpoints(), progress, lambda _: None)
+    corridor = Corridor([wanted], with_ears, NoCheckpoints(), progress, lambda _: None)
     with pytest.raises(ExceptionGroup) as caught:
-        await asyncio.wait_for(corridor.run(blocks(speech(9.0)), listener, spool), 20)
+        await asyncio.wait_for(corridor.run(blocks(speech(9.0)), listener, [spool]), 20)
     assert caught.group_contains(UnsupportedLanguage, match="nothing from de")
 
 
@@ -253,8 +346,8 @@ async def poisoned(
     progress = ProgressTracker(told.append, len(samples))
     listener = Listener(EnergyDetector(), LoudnessContour(ASR_RATE_HZ), progress)
     wanted = dataclasses.replace(plan(), keep_original=keep_original)
-    corridor = Corridor(wanted, with_engines, NoCheckpoints(), progress, told.append)
-    return await corridor.run(blocks(samples), listener, spool)
+    corridor = Corridor([wanted], with_engines, NoCheckpoints(), progress, told.append)
+    return (await corridor.run(blocks(samples), listener, [spool]))[0]
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Progress never falls, names the slowest unfinished stage, and is told at most four times a second."""
 
+import pytest
+
 from octavia_stream.dubbing.progress import ProgressTracker
 from octavia_stream.events.event import JobEvent, Progress
 
@@ -52,3 +54,19 @@ def test_the_phase_is_the_furthest_stage_at_work_and_counts_are_exact() -> None:
     assert last.stages["transcribe"].final
     assert last.remaining_s is not None
     assert last.remaining_s > 0
+
+
+def test_several_languages_share_the_listening_and_nothing_else() -> None:
+    told = Told()
+    tracker = ProgressTracker(
+        told.emit, 1000, lambda: told.now, weights={"transcribe": 0.2, "synthesize": 0.8}, lanes=2
+    )
+    tracker.ended("transcribe")
+    assert told.events[-1].percent == pytest.approx(100 * 0.2 / 1.8, abs=0.1)
+    told.now = 1
+    tracker.lane(0).finished("synthesize", 1, 1000)
+    assert told.events[-1].percent == pytest.approx(100 * 1.0 / 1.8, abs=0.1)
+    assert told.events[-1].phase == "SYNTHESIZING"
+    told.now = 2
+    tracker.lane(1).finished("synthesize", 1, 500)
+    assert told.events[-1].percent == pytest.approx(100 * 1.4 / 1.8, abs=0.1)

@@ -12,7 +12,7 @@ import pytest
 
 from octavia_stream.audio.chunk import AudioChunk, Samples
 from octavia_stream.config import MediaSettings
-from octavia_stream.dubbing.batch import DubRequest, DubResult, dub_file
+from octavia_stream.dubbing.batch import DubRequest, DubResult, DubTarget, dub_file
 from octavia_stream.dubbing.checkpoints import NoCheckpoints
 from octavia_stream.dubbing.engines import local
 from octavia_stream.errors import StorageUnavailable
@@ -99,8 +99,8 @@ class WaitingSynthesizer(ScriptedSynthesizer):
         return super().synthesize(text, voice, speed)
 
 
-def english_to_portuguese(spoken: Language) -> Route:
-    return plan_route(spoken, PT, {(EN, PT): "scripted"})
+def to_portuguese(spoken: Language, target: Language) -> Route:
+    return plan_route(spoken, target, {(EN, PT): "scripted"})
 
 
 async def dub(
@@ -112,14 +112,11 @@ async def dub(
         source=source,
         info=info,
         track=info.audio[0],
-        output=folder / "dub.mkv",
+        targets=(DubTarget(VOICE, folder / "dub.mkv", {"transcribe": "a", "translate": "b", "synthesize": "c"}),),
         container="mkv",
         scratch=folder,
         source_language=EN,
-        target_language=PT,
-        voice=VOICE,
-        route=english_to_portuguese,
-        fingerprints={"transcribe": "a", "translate": "b", "synthesize": "c"},
+        route=to_portuguese,
         media=settings,
         stream=shelf,
     )
@@ -205,8 +202,8 @@ def test_the_picture_is_that_of_the_source_packet_for_packet_and_in_step(watched
 
 
 def test_each_sound_is_as_long_as_the_talk(watched: Watched) -> None:
-    rate_hz = watched.result.muxed.codec_rate_hz
-    talk_s = watched.result.muxed.length / rate_hz
+    rate_hz = watched.result.dubs[0].muxed.codec_rate_hz
+    talk_s = watched.result.dubs[0].muxed.length / rate_hz
     lead_s = lead(watched)
     for name in ("dub", "original"):
         played = len(sound(watched.stream / f"{name}.m3u8", 0, rate_hz)) / rate_hz
@@ -244,8 +241,8 @@ def test_the_whole_plays_with_both_sounds(watched: Watched) -> None:
 
 def test_subtitles_say_what_is_said(watched: Watched) -> None:
     for name, texts in (
-        ("subtitles-target", [item.segment.text for item in watched.result.segments]),
-        ("subtitles-source", [item.segment.sentence.text for item in watched.result.segments]),
+        ("subtitles-target", [item.segment.text for item in watched.result.dubs[0].segments]),
+        ("subtitles-source", [item.segment.sentence.text for item in watched.result.dubs[0].segments]),
     ):
         shown = " ".join(watched.shelf.files[file].decode() for file in watched.shelf.segments(name))
         assert all(text.split()[-1] in shown for text in texts)
