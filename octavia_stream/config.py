@@ -43,8 +43,26 @@ class ApiSettings(_Section):
     """Where users reach the server, such as `https://dub.example.org`: WebSockets from its pages are let in."""
 
 
+class TierSettings(_Section):
+    """What an account of a tier may use. 0: no bound."""
+
+    concurrent_jobs: int = Field(default=100, ge=0)
+    """Jobs that wait or run at a time; 0 sets no bound."""
+    open_uploads: int = Field(default=20, ge=0)
+    """Uploads in pieces that are open at a time; 0 sets no bound."""
+    storage_bytes: int = Field(default=500 * 1024**3, ge=0)
+    """Bytes of uploads and results together; 0 sets no bound."""
+    sound_minutes: int = Field(default=0, ge=0)
+    """Minutes of sound in jobs, in 30 days; by what a file says until it is decoded. 0 sets no bound."""
+
+
 class LimitSettings(_Section):
-    """How often something may be tried; counted in Redis, for all api processes together."""
+    """What somebody may use, and how often something may be tried; counted for all api processes together."""
+
+    standard: TierSettings = TierSettings()
+    tiers: dict[str, TierSettings] = {}
+    """Further tiers by name, as JSON such as `{"studio": {"concurrent_jobs": 500}}`; what one leaves out is as
+    in the code, not as set for `standard`."""
 
     log_in_attempts: int = Field(default=10, ge=1)
     """Passwords tried in a row for one account from one address, in 15 minutes."""
@@ -111,6 +129,8 @@ class ModelSettings(_Section):
     """CTranslate2's number type: `int8` on a CPU, `float16` on a GPU."""
     threads: int = 1
     """Per replica. Replicas times threads should not exceed the cores."""
+    prepared: tuple[str, ...] = ("en", "pt")
+    """Languages whose default voice and translations a replica loads when it starts, so that no job waits for them."""
     allow_noncommercial: bool = False
     """Use models whose licence forbids commercial use."""
     cache_dir: Path | None = None

@@ -15,6 +15,7 @@ from octavia_stream.audio.chunk import AudioChunk, Samples
 from octavia_stream.audio.stretching import stretch
 from octavia_stream.errors import ModelCorrupt, ModelMissing, UnsupportedLanguage
 from octavia_stream.languages import Language
+from octavia_stream.tts import convolutions
 from octavia_stream.tts.espeak import Phonemizer
 from octavia_stream.tts.trimming import joined
 from octavia_stream.tts.voice import Voice
@@ -179,6 +180,8 @@ def _open_session(model: Path, threads: int, device: str) -> Any:
         else:
             logger.warning("kokoro_on_cpu", reason="this onnxruntime has no CUDA; install onnxruntime-gpu")
     try:
-        return onnxruntime.InferenceSession(str(model), options, providers=providers)
+        on_cpu = len(providers) == 1 and convolutions.gain_here()
+        content = convolutions.as_matrix_products(model) if on_cpu else str(model)
+        return onnxruntime.InferenceSession(content, options, providers=providers)
     except Exception as error:
         raise ModelCorrupt("The Kokoro model cannot be loaded; install it again.") from error
