@@ -107,7 +107,7 @@ class TeamStore:
             await connection.execute(_REMOVE, team_id, whose)
 
     async def transfer(self, team_id: UUID, account_id: UUID, to: UUID) -> Team:
-        """Hand the team to one of its people; who owned it becomes an admin. Raises Conflict to an owner of too many."""
+        """Hand the team to one of its people; who owned it becomes an admin. Raises Conflict, NotFound."""
         async with self._database.transaction() as connection:
             await enter(connection, team_id, account_id, "team:transfer")
             if to != account_id:

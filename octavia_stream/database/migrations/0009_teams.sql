@@ -79,8 +79,13 @@ create unique index team_member_one_owner on team_member (team_id) where role = 
 -- Looked at when the transaction ends, so that a team may change hands within it.
 create function team_has_an_owner() returns trigger language plpgsql as $$
 declare
-    its_id uuid := case when tg_table_name = 'team' then new.id else coalesce(old.team_id, new.team_id) end;
+    its_id uuid;
 begin
+    if tg_table_name = 'team' then
+        its_id := new.id;
+    else
+        its_id := old.team_id;
+    end if;
     if exists (select from team where id = its_id)
         and not exists (select from team_member where team_id = its_id and role = 'owner')
     then
@@ -117,9 +122,14 @@ drop table team_invitation;
 
 drop table team_member;
 
+drop trigger team_has_an_owner on team;
+
 drop function team_has_an_owner();
 
 delete from team;
+
+-- What is deferred stands in the way of changing tables.
+set constraints all immediate;
 
 drop table team;
 
