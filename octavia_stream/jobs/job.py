@@ -139,6 +139,7 @@ class Job(msgspec.Struct, frozen=True):
 
     id: UUID
     owner_id: UUID
+    """An account, or a team: who pays for it and whose it is."""
     kind: JobKind
     status: JobStatus
     upload_id: UUID
@@ -162,6 +163,13 @@ class Job(msgspec.Struct, frozen=True):
     artifacts: list[Artifact] = []
     last_seq: int = 0
     """Sequence number of its newest event."""
+    created_by: UUID | None = None
+    """The account that asked for it; None when it is gone, which only happens in a team."""
+
+    @property
+    def team_id(self) -> UUID | None:
+        """The team that owns it, if one does: only people own what they made themselves."""
+        return None if self.owner_id == self.created_by else self.owner_id
 
 
 class JobFilter(msgspec.Struct, frozen=True):

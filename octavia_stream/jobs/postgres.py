@@ -52,9 +52,17 @@ class PostgresJobStore:
         self._charges = charges or NoCharges()
 
     async def create(
-        self, owner_id: UUID, kind: JobKind, upload_id: UUID, options: JobOptions, job_id: UUID | None = None
+        self,
+        owner_id: UUID,
+        kind: JobKind,
+        upload_id: UUID,
+        options: JobOptions,
+        job_id: UUID | None = None,
+        created_by: UUID | None = None,
     ) -> Job:
-        row = await self._database.fetchrow(queries.CREATE, job_id or uuid7(), owner_id, kind, upload_id, options)
+        row = await self._database.fetchrow(
+            queries.CREATE, job_id or uuid7(), owner_id, kind, upload_id, options, created_by or owner_id
+        )
         if row is None and job_id is not None:
             # Made before, by whoever had this id then.
             row = await self._database.fetchrow(queries.GET, job_id, owner_id)

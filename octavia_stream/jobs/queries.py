@@ -2,13 +2,14 @@
 
 _JOB = """
     id, owner_id, kind, status, upload_id, options, created_at, submitted_at, started_at, finished_at, epoch,
-    cancel_requested, phase, percent, stages, error_code, error_message, warnings, report, artifacts, last_seq
+    cancel_requested, phase, percent, stages, error_code, error_message, warnings, report, artifacts, last_seq,
+    created_by
 """
 
 # The foreign key says so too; this form tells "not yours" without an error.
 CREATE = f"""
-insert into job (id, owner_id, kind, upload_id, options)
-select $1, upload.owner_id, $3, upload.id, $5 from upload where upload.id = $4 and upload.owner_id = $2
+insert into job (id, owner_id, kind, upload_id, options, created_by)
+select $1, upload.owner_id, $3, upload.id, $5, $6 from upload where upload.id = $4 and upload.owner_id = $2
 for key share
 on conflict (id) do nothing
 returning {_JOB}

@@ -13,11 +13,18 @@ class JobStore(Protocol):
     """Jobs, their chunk attempts and their events. Every change and its events are one transaction."""
 
     async def create(
-        self, owner_id: UUID, kind: JobKind, upload_id: UUID, options: JobOptions, job_id: UUID | None = None
+        self,
+        owner_id: UUID,
+        kind: JobKind,
+        upload_id: UUID,
+        options: JobOptions,
+        job_id: UUID | None = None,
+        created_by: UUID | None = None,
     ) -> Job:
         """A new `pending` job. Raises NotFound when the upload is not the owner's.
 
         job_id: its id, when it was chosen before (a UUIDv7); creating it again gives the job that there is.
+        created_by: the account that asks for it, when the owner is a team.
         """
         ...
 

@@ -9,10 +9,10 @@ from octavia_stream.database.pool import Database, Row
 from octavia_stream.errors import Conflict, NotFound
 from octavia_stream.uploads.upload import Upload, display_name
 
-_UPLOAD = "id, owner_id, filename, content_type, size, sha256, key, created_at, media_info"
+_UPLOAD = "id, owner_id, filename, content_type, size, sha256, key, created_at, media_info, created_by"
 _ADD = f"""
-insert into upload (id, owner_id, filename, content_type, size, sha256, key, media_info)
-values ($1, $2, $3, $4, $5, $6, $7, $8) returning {_UPLOAD}
+insert into upload (id, owner_id, filename, content_type, size, sha256, key, media_info, created_by)
+values ($1, $2, $3, $4, $5, $6, $7, $8, coalesce($9, $2)) returning {_UPLOAD}
 """  # noqa: S608  (constants of this file)
 _GET = f"select {_UPLOAD} from upload where id = $1 and owner_id = $2"  # noqa: S608
 _LIST = f"""
@@ -52,10 +52,20 @@ class UploadStore:
         sha256: str,
         key: str,
         media_info: dict[str, Any] | None = None,
+        created_by: UUID | None = None,
     ) -> Upload:
         """Record a file that lies in the object store already. The name is made fit to show."""
         row = await self._database.fetchrow(
-            _ADD, upload_id, owner_id, display_name(filename), content_type, size, sha256, key, media_info
+            _ADD,
+            upload_id,
+            owner_id,
+            display_name(filename),
+            content_type,
+            size,
+            sha256,
+            key,
+            media_info,
+            created_by,
         )
         return _upload(row)
 

@@ -29,6 +29,13 @@ class Upload(msgspec.Struct, frozen=True):
     created_at: datetime
     media_info: dict[str, Any] | None = None
     """What the probe found; None before anybody looked."""
+    created_by: UUID | None = None
+    """The account that brought it; None when it is gone, which only happens in a team."""
+
+    @property
+    def team_id(self) -> UUID | None:
+        """The team that owns it, if one does."""
+        return None if self.owner_id == self.created_by else self.owner_id
 
 
 def display_name(filename: str) -> str:
