@@ -1,5 +1,5 @@
 -- Teams: several people with one purse, one shelf of uploads and one history of jobs.
--- depends: 0008_operators
+-- depends: 0003_polar 0006_log_ins 0008_operators
 
 -- migrate: apply
 
