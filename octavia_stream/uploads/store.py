@@ -12,7 +12,7 @@ from octavia_stream.uploads.upload import Upload, display_name
 _UPLOAD = "id, owner_id, filename, content_type, size, sha256, key, created_at, media_info, created_by"
 _ADD = f"""
 insert into upload (id, owner_id, filename, content_type, size, sha256, key, media_info, created_by)
-values ($1, $2, $3, $4, $5, $6, $7, $8, coalesce($9, $2)) returning {_UPLOAD}
+values ($1, $2, $3, $4, $5, $6, $7, $8, coalesce($9::uuid, $2::uuid)) returning {_UPLOAD}
 """  # noqa: S608  (constants of this file)
 _GET = f"select {_UPLOAD} from upload where id = $1 and owner_id = $2"  # noqa: S608
 _LIST = f"""
