@@ -195,7 +195,7 @@ async def quote_job(job_id: JobId, owner_id: OwnerId, services: TheServices) -> 
     runtime = services.runtime
     job = await runtime.jobs.get(job_id, owner_id)
     upload = await runtime.uploads.get(job.upload_id, owner_id)
-    quote = runtime.charges.quote(job.kind, upload.media_info)
+    quote = runtime.charges.quote_job(job, upload.media_info)
     available = (await runtime.credits.balance(owner_id)).available
     return QuoteView(
         job_id=job.id,

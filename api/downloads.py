@@ -16,8 +16,9 @@ from api.filenames import content_disposition, download_name
 from api.identity import for_keys
 from api.ranges import ByteRange, Unsatisfiable, parse_range
 from api.services import JobId, OwnerId, Services, TheServices
-from octavia_stream.errors import Conflict, NotFound
+from octavia_stream.errors import Conflict, InvalidRequest, NotFound
 from octavia_stream.jobs.job import Artifact, Job
+from octavia_stream.languages import Language, parse_language
 
 MAIN_ARTIFACT = "dub"
 """The stem of the artifact that is the dubbed file itself."""
@@ -29,6 +30,11 @@ ArtifactName = Annotated[
     str | None, QueryParameter(max_length=255, description="A name out of the job's `artifacts`; the dub without it.")
 ]
 
+ResultLanguage = Annotated[
+    str | None,
+    QueryParameter(min_length=2, max_length=35, description="In place of a name: the main result in this language."),
+]
+
 
 def _answers(content: type[bytes] | None) -> dict[int, ResponseSpec]:
     """What a download may answer, for OpenAPI. content: what the body is; None for HEAD."""
@@ -36,7 +42,7 @@ def _answers(content: type[bytes] | None) -> dict[int, ResponseSpec]:
         200: ResponseSpec(content, description="The whole file.", media_type=ANY_TYPE, generate_examples=False),
         206: ResponseSpec(content, description="The part asked for.", media_type=ANY_TYPE, generate_examples=False),
         304: ResponseSpec(None, description="The client has this version.", generate_examples=False),
-        **problems(401, 404, 409, 416),
+        **problems(401, 404, 409, 416, 422),
     }
 
 
@@ -77,9 +83,10 @@ async def download_job(
     owner_id: OwnerId,
     services: TheServices,
     artifact: ArtifactName = None,
+    language: ResultLanguage = None,
 ) -> Stream | Response[bytes]:
     """Takes one `Range`, `If-Range` and `If-None-Match`. 409 while the job has not completed."""
-    download = await _find(request, job_id, owner_id, artifact, services)
+    download = await _find(request, job_id, owner_id, Wanted(artifact, language), services)
     if _unchanged(request, download):
         return Response(b"", status_code=304, headers=_kept(download))
     content = services.runtime.objects.stream(download.artifact.key, download.span.start, download.span.end)
@@ -99,20 +106,21 @@ async def download_job_head(
     owner_id: OwnerId,
     services: TheServices,
     artifact: ArtifactName = None,
+    language: ResultLanguage = None,
 ) -> Response[None]:
     """The headers of the same GET."""
-    download = await _find(request, job_id, owner_id, artifact, services)
+    download = await _find(request, job_id, owner_id, Wanted(artifact, language), services)
     if _unchanged(request, download):
         return Response(None, status_code=304, headers=_kept(download))
     return Response(None, status_code=download.status, headers=download.headers)
 
 
 async def _find(
-    request: Request[UUID, None, Any], job_id: UUID, owner_id: UUID, name: str | None, services: Services
+    request: Request[UUID, None, Any], job_id: UUID, owner_id: UUID, wanted: "Wanted", services: Services
 ) -> Download:
     """Raises NotFound, Conflict, and 416 for a range outside the file."""
     job = await services.runtime.jobs.get(job_id, owner_id)
-    artifact = _artifact(job, name)
+    artifact = _artifact(job, wanted)
     upload = await services.runtime.uploads.get(job.upload_id, owner_id)
     options = job.options
     filename = download_name(upload.filename, artifact.name, options.source_language, options.result_language)
@@ -131,22 +139,43 @@ async def _find(
     return Download(artifact, part, headers)
 
 
-def _artifact(job: Job, name: str | None) -> Artifact:
-    """The artifact of that name, or the dub."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which result is asked for; the dub when nothing is said."""
+
+    name: str | None
+    language: str | None
+
+    def among(self, job: Job) -> Artifact | None:
+        """Raises InvalidRequest when it says two things, UnsupportedLanguage for a tag that is none."""
+        if self.name is not None:
+            if self.language is not None:
+                raise InvalidRequest("Name either an artifact or a language.")
+            return next((artifact for artifact in job.artifacts if artifact.name == self.name), None)
+        return _main(job, parse_language(self.language)) if self.language is not None else _first(job.artifacts)
+
+
+def _artifact(job: Job, wanted: Wanted) -> Artifact:
+    """Raises Conflict before the job has completed, NotFound."""
     if job.status != "completed":
         raise Conflict(f"The job is {job.status}; there is nothing to download.")
-    found = _named(job.artifacts, name) if name is not None else _main(job.artifacts)
+    found = wanted.among(job)
     if found is None:
         names = ", ".join(artifact.name for artifact in job.artifacts) or "none"
         raise NotFound(f"The job has no such result; its results are {names}.")
     return found
 
 
-def _named(artifacts: Sequence[Artifact], name: str) -> Artifact | None:
-    return next((artifact for artifact in artifacts if artifact.name == name), None)
+def _main(job: Job, language: Language) -> Artifact | None:
+    """The dub in a language, else the subtitles in it."""
+    stems = [f"{MAIN_ARTIFACT}.{language}", language]
+    if job.options.result_language == language:
+        stems.insert(0, MAIN_ARTIFACT)
+    by_stem = {artifact.name.rpartition(".")[0]: artifact for artifact in reversed(job.artifacts)}
+    return next((by_stem[stem] for stem in stems if stem in by_stem), None)
 
 
-def _main(artifacts: Sequence[Artifact]) -> Artifact | None:
+def _first(artifacts: Sequence[Artifact]) -> Artifact | None:
     dubs = (artifact for artifact in artifacts if artifact.name.partition(".")[0] == MAIN_ARTIFACT)
     return next(dubs, artifacts[0] if artifacts else None)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypedDict, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -32,6 +32,8 @@ GainDb = Annotated[float, msgspec.Meta(ge=-96, le=0)]
 TrackNumber = Annotated[int, msgspec.Meta(ge=0, le=63)]
 SoundContainer = Literal["m4a", "mp3", "flac", "wav", "ogg"]
 MAX_TARGETS = 8
+Targets = Annotated[list[LanguageTag], msgspec.Meta(min_length=1, max_length=MAX_TARGETS)]
+Voices = Annotated[dict[LanguageTag, VoiceName], msgspec.Meta(max_length=MAX_TARGETS)]
 
 
 class _Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,11 +45,15 @@ class _Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class VideoTranslation(_Order, frozen=True):
     """What to dub, and how."""
 
-    target_language: LanguageTag
+    target_language: LanguageTag | None = None
+    target_languages: Targets | None = None
+    """In place of `target_language`: several, each with a file of its own."""
     source_language: LanguageTag | None = None
     """None: it is detected."""
     voice: VoiceName | None = None
     """None: the default of the target language."""
+    voices: Voices = {}
+    """For several languages: a voice by language; the others have their default."""
     original_gain_db: GainDb = -24.0
     """How loud the original stays under the dub, in dB."""
     on_chunk_failure: OnChunkFailure = "fail"
@@ -62,11 +68,15 @@ class VideoTranslation(_Order, frozen=True):
 class AudioTranslation(_Order, frozen=True):
     """What to dub, and how, when only the sound is wanted."""
 
-    target_language: LanguageTag
+    target_language: LanguageTag | None = None
+    target_languages: Targets | None = None
+    """In place of `target_language`: several, each with a file of its own."""
     source_language: LanguageTag | None = None
     """None: it is detected."""
     voice: VoiceName | None = None
     """None: the default of the target language."""
+    voices: Voices = {}
+    """For several languages: a voice by language; the others have their default."""
     original_gain_db: GainDb = -24.0
     """How loud the original stays under the dub, in dB."""
     on_chunk_failure: OnChunkFailure = "fail"
@@ -92,7 +102,7 @@ class SubtitleGeneration(_Order, frozen=True):
 class SubtitleTranslation(_Order, frozen=True):
     """Which subtitle file to translate, and into which languages."""
 
-    target_languages: Annotated[list[LanguageTag], msgspec.Meta(min_length=1, max_length=MAX_TARGETS)]
+    target_languages: Targets
     source_language: LanguageTag | None = None
     """None: as the file says."""
 
@@ -133,13 +143,11 @@ class KindOfJob(Generic[Asked]):
 
 
 async def _check_video(data: VideoTranslation, owner_id: UUID, services: Services) -> tuple[Upload, DubbingOptions]:
-    target, source = parse_language(data.target_language), _parsed(data.source_language)
-    voice = services.registry.choose_voice(target, data.voice)
-    _check_speech(services, (target,), source)
+    source = _parsed(data.source_language)
+    targets = _dub_targets(data, source, services)
     options = DubbingOptions(
-        target_language=target,
+        **targets,
         source_language=source,
-        voice=voice.id,
         original_gain_db=data.original_gain_db,
         on_chunk_failure=data.on_chunk_failure,
         keep_original_track=data.keep_original_track,
@@ -152,13 +160,11 @@ async def _check_video(data: VideoTranslation, owner_id: UUID, services: Service
 async def _check_audio(
     data: AudioTranslation, owner_id: UUID, services: Services
 ) -> tuple[Upload, AudioDubbingOptions]:
-    target, source = parse_language(data.target_language), _parsed(data.source_language)
-    voice = services.registry.choose_voice(target, data.voice)
-    _check_speech(services, (target,), source)
+    source = _parsed(data.source_language)
+    targets = _dub_targets(data, source, services)
     options = AudioDubbingOptions(
-        target_language=target,
+        **targets,
         source_language=source,
-        voice=voice.id,
         original_gain_db=data.original_gain_db,
         on_chunk_failure=data.on_chunk_failure,
         audio_track=data.audio_track,
@@ -213,6 +219,38 @@ async def _check_spoken(data: SubtitleSpeech, owner_id: UUID, services: Services
         keep_original_track=data.keep_original_track,
     )
     return upload, options
+
+
+class _DubTargets(TypedDict):
+    """What dubbing options say of their languages."""
+
+    target_language: Language
+    voice: str
+    target_languages: tuple[Language, ...]
+    voices: dict[str, str]
+
+
+def _dub_targets(data: VideoTranslation | AudioTranslation, source: Language | None, services: Services) -> _DubTargets:
+    """The languages of a dub and who speaks them. Raises InvalidRequest, UnsupportedLanguage."""
+    if (data.target_language is None) == (data.target_languages is None):
+        raise InvalidRequest("Name either target_language or target_languages.")
+    targets = _targets([data.target_language] if data.target_language is not None else data.target_languages or [])
+    if data.voice is not None and len(targets) > 1:
+        raise InvalidRequest("One voice speaks one language; name those of several as voices.")
+    if data.stream and len(targets) > 1:
+        raise InvalidRequest("Only a job into one language can be watched while it is made; leave stream out.")
+    wanted = {parse_language(tag): voice for tag, voice in data.voices.items()}
+    if strange := sorted(wanted.keys() - set(targets)):
+        raise InvalidRequest(f"A voice is named for {language_name(strange[0])}, which is not asked for.")
+    voices: dict[str, str] = {target: services.registry.choose_voice(target, wanted.get(target, data.voice)).id for target in targets}
+    _check_speech(services, targets, source)
+    several = len(targets) > 1
+    return _DubTargets(
+        target_language=targets[0],
+        voice=voices[targets[0]],
+        target_languages=targets if several else (),
+        voices=voices if several else {},
+    )
 
 
 def _parsed(tag: str | None) -> Language | None:

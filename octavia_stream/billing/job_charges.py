@@ -9,7 +9,7 @@ from octavia_stream.billing import ledger
 from octavia_stream.billing.prices import PricingTiers
 from octavia_stream.config import BillingSettings, MediaSettings
 from octavia_stream.database.pool import Connection
-from octavia_stream.jobs.job import Job, JobKind, JobStatus
+from octavia_stream.jobs.job import Job, JobKind, JobStatus, dubbed_languages
 from octavia_stream.media.info import MediaInfo
 
 _MEDIA_INFO = "select media_info from upload where id = $1"
@@ -39,12 +39,16 @@ class JobCharges:
         self._enabled = settings.enabled
         self._longest_s = longest_s
 
-    def quote(self, kind: JobKind, media_info: dict[str, Any] | None) -> Quote:
-        """media_info: what was found in the upload, as it is stored."""
+    def quote(self, kind: JobKind, media_info: dict[str, Any] | None, languages: int = 1) -> Quote:
+        """media_info: what was found in the upload, as it is stored. languages: in how many it is spoken."""
         said_s = float((media_info or {}).get("duration_s") or 0.0)
         exact = said_s > 0
         seconds = said_s if exact else self._longest_s
-        return Quote(seconds, self.prices.quote(kind, seconds) if self._enabled else 0, exact)
+        return Quote(seconds, self.prices.quote(kind, seconds) * languages if self._enabled else 0, exact)
+
+    def quote_job(self, job: Job, media_info: dict[str, Any] | None) -> Quote:
+        """As `quote`, for all that a job was asked for."""
+        return self.quote(job.kind, media_info, len(dubbed_languages(job.options)))
 
     def limits(self, settings: MediaSettings, info: MediaInfo) -> MediaSettings:
         """`settings` for decoding a file that said how long it is: much more sound than was quoted is not for free.
@@ -59,7 +63,7 @@ class JobCharges:
     async def submitted(self, connection: Connection, job: Job) -> None:
         if not self._enabled:
             return
-        price = self.quote(job.kind, await connection.fetchval(_MEDIA_INFO, job.upload_id)).credits
+        price = self.quote_job(job, await connection.fetchval(_MEDIA_INFO, job.upload_id)).credits
         if price:
             # No worker ever had it: the first submission. Each run that was asked for later has an epoch of its own.
             key = f"reserve/{job.id}/{job.epoch}" if job.epoch else f"reserve/{job.id}"
@@ -80,4 +84,4 @@ class JobCharges:
         samples, rate_hz = job.report.get("samples"), job.report.get("rate_hz")
         if not (isinstance(samples, int) and isinstance(rate_hz, int) and rate_hz > 0):
             return quoted
-        return self.prices.quote(job.kind, samples / rate_hz)
+        return self.prices.quote(job.kind, samples / rate_hz) * len(dubbed_languages(job.options))

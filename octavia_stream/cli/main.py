@@ -53,9 +53,9 @@ def serve() -> int:
 def dub(
     file: Path,
     *,
-    to: str,
+    to: Annotated[list[str], Parameter(negative="")],
     source: Annotated[str | None, Parameter(name=["--from"])] = None,
-    voice: str | None = None,
+    voice: Annotated[list[str] | None, Parameter(negative="")] = None,
     output: Path = Path(),
     original_gain_db: float = -24.0,
     keep_original_track: bool = True,
@@ -63,7 +63,7 @@ def dub(
     server: str | None = None,
     email: str | None = None,
 ) -> int:
-    """Dub a video or audio file into another language.
+    """Dub a video or audio file into another language, or several.
 
     Uses the server that `octavia serve` runs on this machine, or starts one for this file alone.
     Ctrl-C cancels the job.
@@ -73,11 +73,12 @@ def dub(
     file
         The video or audio file.
     to
-        The language to speak, such as `pt` or `en`.
+        The language to speak, such as `pt` or `en`; several, each with a file of its own, when given several times.
     source
         The language that is spoken; detected when left out.
     voice
-        A voice of `octavia models voices`; the first one of the language when left out.
+        A voice of `octavia models voices`; the first one of the language when left out. For one of several languages
+        with its tag: `pt=kokoro/pf_dora`.
     output
         The folder that the result goes to.
     original_gain_db
@@ -93,9 +94,9 @@ def dub(
     """
     order = dub_command.DubOrder(
         file=file,
-        to=to,
+        to=tuple(to),
         source=source,
-        voice=voice,
+        voices=tuple(voice or ()),
         output=output,
         original_gain_db=original_gain_db,
         keep_original_track=keep_original_track,

@@ -218,11 +218,18 @@ async def _fetch(order: Order, client: Client, job_id: str) -> list[Path]:
     paths: list[Path] = []
     for artifact in job["artifacts"]:
         name = str(artifact["name"])
-        main = order.language is not None and name.startswith("dub.")
-        path = order.output / (f"{stem}.{order.language}{Path(name).suffix}" if main else f"{stem}.{name}")
+        path = order.output / f"{stem}.{_beside(name, order.language)}"
         await client.download(job_id, name, path)
         paths.append(path)
     return paths
+
+
+def _beside(artifact: str, language: Language | None) -> str:
+    """What follows the source's name: the language in place of `dub`."""
+    main = artifact.startswith("dub.")
+    if main and language is not None:
+        return f"{language}{Path(artifact).suffix}"
+    return artifact.removeprefix("dub.") if main else artifact
 
 
 def account_from(email: str | None, password: str | None) -> Credentials | None:

@@ -16,6 +16,8 @@ from octavia_stream.uploads.upload import display_name
     ("source", "artifact", "expected"),
     [
         ("talk.mov", "dub.mp4", "talk.pt.mp4"),
+        ("talk.mov", "dub.ja.mp4", "talk.ja.mp4"),
+        ("talk.mov", "ja.srt", "talk.ja.srt"),
         ("talk.mov", "source.srt", "talk.en.srt"),
         ("talk.mov", "target.vtt", "talk.pt.vtt"),
         ("talk.mov", "report.json", "talk.pt.report.json"),

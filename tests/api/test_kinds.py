@@ -13,6 +13,7 @@ import pytest
 from octavia_stream.audio.chunk import Samples
 from octavia_stream.captions.subtitle_file import read_subtitles
 from octavia_stream.cli.client import Credentials
+from octavia_stream.cli.dub import DubOrder, dub
 from octavia_stream.cli.subtitle import SpeechOrder, SubtitleOrder, speak, subtitle
 from octavia_stream.config import WorkerSettings
 from octavia_stream.dubbing.engines import local
@@ -232,6 +233,63 @@ async def test_a_video_gets_the_spoken_subtitles_as_a_track(alice: Person, runti
     assert len(samples) / RATE_HZ == pytest.approx(original.audio[0].duration_s, abs=0.1)
 
 
+async def test_one_job_dubs_into_two_languages_and_listens_once(
+    alice: Person, journal: Journal, runtime: Runtime, tmp_path: Path
+) -> None:
+    source = await upload(alice, VIDEO, "video", "talk.mp4")
+    before = len([call for call in journal.read() if call.stage == "transcribe"])
+    job = await finished(
+        alice,
+        "video-translate",
+        upload_id=source["id"],
+        source_language="es",
+        target_languages=["en", "pt"],
+        voices={"pt": "kokoro/pm_alex"},
+    )
+    assert len([call for call in journal.read() if call.stage == "transcribe"]) == before + 1
+    names = [artifact["name"] for artifact in job["artifacts"]]
+    assert names == [
+        *("dub.en.mp4", "dub.pt.mp4"),
+        *("en.srt", "en.vtt", "pt.srt", "pt.vtt"),
+        "report.json",
+    ]
+    assert job["report"]["dubs"]["pt"]["voice"] == job["options"]["voices"]["pt"] == "kokoro/pm_alex"
+    where = f"/api/v1/jobs/{job['id']}/download"
+    for language, iso, name in (("en", "eng", "talk.en.mp4"), ("pt", "por", "talk.pt.mp4")):
+        answer = await alice.http.get(where, params={"language": language})
+        assert answer.content == (await alice.http.get(where, params={"artifact": f"dub.{language}.mp4"})).content
+        assert name in answer.headers["content-disposition"]
+        path = tmp_path / name
+        path.write_bytes(answer.content)
+        assert (await probe(path, runtime.settings.media)).audio[0].language == iso
+    assert (await alice.http.get(where, params={"language": "ja"})).status_code == 404
+    assert (await alice.http.get(where, params={"language": "en", "artifact": "en.srt"})).status_code == 400
+    listed = (await alice.http.get("/api/v1/jobs", params={"target_language": "pt"})).json()["jobs"]
+    assert job["id"] in {one["id"] for one in listed}
+
+
+async def test_a_dub_s_languages_and_voices_have_to_make_sense(alice: Person) -> None:
+    source = (await upload(alice, SPEECH, "audio"))["id"]
+    for wish, code in (
+        ({}, "invalid_request"),
+        ({"target_language": "pt", "target_languages": ["en"]}, "invalid_request"),
+        ({"target_languages": []}, "invalid_request"),
+        ({"target_languages": ["pt", "en"], "voice": "kokoro/pf_dora"}, "invalid_request"),
+        ({"target_languages": ["pt", "en"], "stream": True}, "invalid_request"),
+        ({"target_languages": ["pt", "en"], "voices": {"ja": "kokoro/pf_dora"}}, "invalid_request"),
+        ({"target_languages": ["pt", "en"], "voices": {"en": "kokoro/pf_dora"}}, "unsupported_language"),
+        ({"target_languages": ["pt", "zu"]}, "unsupported_language"),
+    ):
+        answer = await alice.http.post("/api/v1/jobs/audio-translate/create", json={"upload_id": source, **wish})
+        assert (answer.status_code, answer.json()["code"]) == (400 if code == "invalid_request" else 422, code), wish
+    # The same one twice is one.
+    answer = await alice.http.post(
+        "/api/v1/jobs/audio-translate/create", json={"upload_id": source, "target_languages": ["pt", "pt-BR"]}
+    )
+    assert answer.json()["options"]["target_languages"] == []
+    assert answer.json()["options"]["target_language"] == "pt"
+
+
 async def test_each_kind_says_what_it_cannot_work_on(alice: Person, tmp_path: Path) -> None:
     path = tmp_path / "film.srt"
     path.write_text(SRT)
@@ -303,6 +361,12 @@ async def test_the_command_line_writes_translates_and_speaks(
     film = tmp_path / "film.en.srt"
     film.write_text(SRT)
     try:
+        await dub(
+            DubOrder(SPEECH, ("pt", "en"), "en", ("pt=kokoro/pm_alex",), out, -24.0, False, None),
+            address,
+            account,
+            settings,
+        )
         await subtitle(SubtitleOrder(film, ("pt",), "en", out), address, account, settings)
         await subtitle(SubtitleOrder(SPEECH, ("pt",), None, out), address, account, settings)
         await speak(SpeechOrder(film, "pt", "en", None, out, container="flac"), address, account, settings)
@@ -312,6 +376,7 @@ async def test_the_command_line_writes_translates_and_speaks(
             asyncio.get_running_loop().remove_signal_handler(number)
     names = {path.name for path in out.iterdir()}
     assert {"film.pt.srt", "jfk.en.srt", "jfk.pt.vtt", "film.pt.flac", "film.pt.mp4"} <= names
+    assert {"jfk.pt.flac", "jfk.en.flac"} <= names
     assert (out / "film.pt.srt").read_text().count("pt: ") == 2
 
 

@@ -99,6 +99,19 @@ async def test_what_was_delivered_is_charged_and_the_rest_let_go(runtime: Runtim
     assert await lines(runtime, owner) == [("capture", -10), ("grant", FREE)]
 
 
+async def test_each_language_of_a_job_is_held_for_and_charged(runtime: Runtime) -> None:
+    owner = await person(runtime)
+    upload = (await new_job(runtime, owner, 60.0)).upload_id
+    options = DubbingOptions(target_language="pt", target_languages=("pt", "en"))
+    job = await runtime.jobs.create(owner, "video-translate", upload, options)
+    await runtime.jobs.submit(job.id, owner)
+    assert await runtime.credits.balance(owner) == Balance(FREE, held=20)
+    claim = await runtime.jobs.claim("w", LEASE_S)
+    assert claim is not None
+    await runtime.jobs.finish(claim, "completed", report=delivered(30.0))
+    assert await runtime.credits.balance(owner) == Balance(FREE - 10, held=0)
+
+
 @pytest.mark.parametrize("report", [{}, delivered(3600.0), {"samples": 5, "rate_hz": 0}])
 async def test_a_job_never_costs_more_than_its_quote(runtime: Runtime, report: dict[str, object]) -> None:
     owner = await person(runtime)
