@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings as property_settings
 
 from octavia_stream.config import Settings
 from octavia_stream.database.migrate import migrate
@@ -15,6 +16,12 @@ from octavia_stream.runtime import Runtime, open_runtime
 from octavia_stream.services.embedded import ServiceUrls, embedded_services
 
 _TEMPLATE = "octavia_template"
+
+# A loaded machine is no defect, so nothing has a deadline; and each run tries other examples, in CI too.
+property_settings.register_profile("everywhere", deadline=None, derandomize=False, max_examples=50)
+# For a long look: pytest --hypothesis-profile=thorough
+property_settings.register_profile("thorough", deadline=None, derandomize=False, max_examples=2000)
+property_settings.load_profile("everywhere")
 
 
 @pytest.fixture(scope="session")

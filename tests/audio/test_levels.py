@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from octavia_stream.audio.chunk import AudioChunk, Samples
@@ -65,7 +65,6 @@ def test_gain_moves_the_level_by_itself() -> None:
 
 
 @given(st.lists(st.integers(1, 9_000), min_size=1, max_size=8), st.floats(0.1, 8.0), st.integers(0, 2**31))
-@settings(deadline=None, max_examples=40)
 def test_no_sample_passes_the_ceiling(sizes: list[int], loudness: float, seed: int) -> None:
     noise = np.random.default_rng(seed).standard_normal((sum(sizes), 2)).astype(np.float32) * np.float32(loudness)
     limiter = Limiter(48_000, ceiling_db=-1.0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from octavia_stream.audio.chunk import AudioChunk, Samples
@@ -22,7 +22,6 @@ def tone(rate_hz: int, seconds: float, frequency_hz: float = 440.0) -> Samples:
     st.lists(st.integers(0, 5_000), max_size=12),
     st.sampled_from([1, 2]),
 )
-@settings(deadline=None, max_examples=60)
 def test_the_total_is_exact_whatever_the_blocks(from_hz: int, to_hz: int, sizes: list[int], channels: int) -> None:
     resampler = Resampler(from_hz, to_hz, channels)
     count = sum(len(resampler.push(np.ones((size, channels), np.float32))) for size in sizes)

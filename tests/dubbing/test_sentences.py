@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from octavia_stream.asr.transcript import Word
@@ -147,7 +147,6 @@ def transcripts(draw: st.DrawFn) -> list[Word]:
 
 
 @given(transcripts(), st.sampled_from([EN, PT, ZH]), st.data())
-@settings(max_examples=150, deadline=None)
 def test_sentences_do_not_depend_on_how_the_words_were_chunked(
     words: list[Word], language: Language, data: st.DataObject
 ) -> None:
@@ -167,7 +166,6 @@ def test_sentences_do_not_depend_on_how_the_words_were_chunked(
 
 
 @given(transcripts(), st.sampled_from([EN, PT]))
-@settings(max_examples=150, deadline=None)
 def test_every_word_is_in_one_sentence_and_in_order(words: list[Word], language: Language) -> None:
     sentences = assemble(words, language)
     assert " ".join(sentence.text for sentence in sentences).split() == [word.text for word in words]
@@ -179,7 +177,6 @@ def test_every_word_is_in_one_sentence_and_in_order(words: list[Word], language:
 
 
 @given(transcripts())
-@settings(max_examples=150, deadline=None)
 def test_no_sentence_is_too_long_and_none_is_too_short_without_need(words: list[Word]) -> None:
     sentences = assemble(words)
     assert all(sentence.end - sentence.start <= LONGEST or " " not in sentence.text for sentence in sentences)
@@ -190,7 +187,6 @@ def test_no_sentence_is_too_long_and_none_is_too_short_without_need(words: list[
 
 
 @given(transcripts(), st.integers(1, 12))
-@settings(deadline=None)
 def test_where_the_next_sentence_starts_is_known_from_its_first_word(words: list[Word], step: int) -> None:
     assembler = SentenceAssembler(EN)
     foretold: list[int] = []

@@ -1,4 +1,4 @@
-"""Makes small media files with PyAV, for the cases that no file of tests/data shows."""
+"""Makes small media files with PyAV, for the cases that no file of tests/data shows, and looks at any of them."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -11,9 +11,24 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from octavia_stream.config import MediaSettings
+from octavia_stream.media import wire
+from octavia_stream.media.child import decoding, probing
+from octavia_stream.media.info import MediaInfo
+
 DATA = Path(__file__).parent.parent / "data"
 BURST_S = 0.02
 """Length of the beep that marks a position."""
+_SETTINGS = MediaSettings()
+_LIMITS = wire.Limits(
+    memory_bytes=_SETTINGS.jail_memory_bytes,
+    cpu_s=_SETTINGS.jail_cpu_s,
+    file_bytes=0,
+    max_duration_s=_SETTINGS.max_duration_s,
+    max_streams=_SETTINGS.max_streams,
+    max_width=_SETTINGS.max_width,
+    max_height=_SETTINGS.max_height,
+)
 
 
 def burst_sound(rate_hz: int, channels: int, seconds: float, bursts: Sequence[float] = ()) -> NDArray[np.float32]:
@@ -165,3 +180,17 @@ def decoded(path: Path, nth: int = 0) -> tuple[NDArray[np.float32], int, float]:
         channels = len(stream.codec_context.layout.channels)
         samples = np.concatenate([part.to_ndarray().reshape(-1, channels) for part in parts if part is not None])
         return samples, frames[0].sample_rate, float(frames[0].time or 0.0)
+
+
+def described(path: Path) -> MediaInfo:
+    """What `probe` finds, without its jail and the time that takes: for files that the test has made itself."""
+    return probing.probe(str(path), _LIMITS)
+
+
+def decoded_length(path: Path) -> int:
+    """How long the corridor holds the first sound track to be, in samples at its own rate; without a jail too."""
+    track = described(path).audio[0]
+    task = wire.DecodeRequest(
+        index=track.index, track_rate_hz=track.rate_hz, start_s=track.start_s, rate_hz=16_000, channels=1
+    )
+    return decoding.decode(str(path), task, _LIMITS, lambda _: None).source_length

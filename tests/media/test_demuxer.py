@@ -13,13 +13,13 @@ from octavia_stream.config import MediaSettings
 from octavia_stream.errors import MediaRejected, MediaTooLarge
 from octavia_stream.media.demuxer import DecodeReport, Demuxer, decode_audio
 from octavia_stream.media.probe import probe, require_audio
-from tests.media.studio import DATA, MakeMedia, Picture, Sound, burst_starts, decoded
+from tests.media.studio import DATA, MakeMedia, Picture, Sound, burst_starts, decoded, described
 
 
 async def decode(
     path: Path, settings: MediaSettings, rate_hz: int = 16_000, channels: int = 1, nth: int = 0
 ) -> tuple[NDArray[np.float32], DecodeReport]:
-    track = require_audio(await probe(path, settings))[nth]
+    track = described(path).audio[nth]
     report = DecodeReport()
     chunks = decode_audio(path, track, rate_hz=rate_hz, channels=channels, settings=settings, report=report)
     blocks, end = [], 0
@@ -159,7 +159,7 @@ async def test_the_second_track_can_be_chosen(make_media: MakeMedia, settings: M
 
 async def test_a_track_that_is_not_there_is_refused(make_media: MakeMedia, settings: MediaSettings) -> None:
     path = make_media("sound.wav", Sound())
-    other = require_audio(await probe(make_media("video.mkv", Picture(), Sound("flac")), settings))[0]
+    other = described(make_media("video.mkv", Picture(), Sound("flac"))).audio[0]
     with pytest.raises(MediaRejected, match="no sound track 1"):
         async for _ in decode_audio(path, other, rate_hz=16_000, channels=1, settings=settings):
             pass
@@ -167,7 +167,7 @@ async def test_a_track_that_is_not_there_is_refused(make_media: MakeMedia, setti
 
 async def test_a_reader_that_waits_makes_the_child_wait(make_media: MakeMedia, settings: MediaSettings) -> None:
     path = make_media("long.flac", Sound("flac", channels=2, seconds=300))
-    track = require_audio(await probe(path, settings))[0]
+    track = described(path).audio[0]
     async with Demuxer(path, track, rate_hz=48_000, channels=2, settings=settings) as chunks:
         await anext(chunks)
         child = psutil.Process(chunks.pid)

@@ -24,7 +24,7 @@ from octavia_stream.media.child import landlock
 from octavia_stream.media.demuxer import Demuxer, decode_audio
 from octavia_stream.media.jail import Jail, strength
 from octavia_stream.media.probe import probe
-from tests.media.studio import MakeMedia, Sound
+from tests.media.studio import MakeMedia, Sound, described
 
 NO_LANDLOCK = landlock.abi_version(ctypes.CDLL(None, use_errno=True)) < 6
 """From ABI 6 on, signals to others are kept in too."""
@@ -119,7 +119,7 @@ async def test_a_required_jail_that_is_not_to_be_had_refuses_media(
 
 async def test_a_killed_child_is_worth_a_retry_and_harms_nobody(settings: MediaSettings, make_media: MakeMedia) -> None:
     path = make_media("long.flac", Sound("flac", seconds=120.0))
-    track = (await probe(path, settings)).audio[0]
+    track = described(path).audio[0]
     async with Demuxer(path, track, rate_hz=48_000, channels=1, settings=settings) as chunks:
         await anext(chunks)
         os.kill(chunks.pid, signal.SIGKILL)
@@ -134,7 +134,7 @@ async def test_a_crash_of_the_decoder_is_the_files_fault(
     settings: MediaSettings, make_media: MakeMedia, number: signal.Signals
 ) -> None:
     path = make_media("long.flac", Sound("flac", seconds=120.0))
-    track = (await probe(path, settings)).audio[0]
+    track = described(path).audio[0]
     async with Demuxer(path, track, rate_hz=48_000, channels=1, settings=settings) as chunks:
         await anext(chunks)
         os.kill(chunks.pid, number)
@@ -145,7 +145,7 @@ async def test_a_crash_of_the_decoder_is_the_files_fault(
 
 async def test_processor_time_is_limited(settings: MediaSettings, make_media: MakeMedia) -> None:
     path = make_media("long.flac", Sound("flac", seconds=120.0))
-    track = (await probe(path, settings)).audio[0]
+    track = described(path).audio[0]
     async with Demuxer(path, track, rate_hz=48_000, channels=1, settings=settings) as chunks:
         await anext(chunks)
         # What the kernel sends when the limit is reached.
@@ -183,7 +183,7 @@ async def _write_seconds(jail: Jail, seconds: int) -> None:
 
 async def test_a_silent_child_is_given_up(settings: MediaSettings, make_media: MakeMedia) -> None:
     path = make_media("long.flac", Sound("flac", seconds=120.0))
-    track = (await probe(path, settings)).audio[0]
+    track = described(path).audio[0]
     async with Demuxer(path, track, rate_hz=48_000, channels=1, settings=settings) as chunks:
         await anext(chunks)
         os.kill(chunks.pid, signal.SIGSTOP)
@@ -193,7 +193,7 @@ async def test_a_silent_child_is_given_up(settings: MediaSettings, make_media: M
 
 async def test_cancelling_ends_the_child(settings: MediaSettings, make_media: MakeMedia) -> None:
     path = make_media("long.flac", Sound("flac", seconds=120.0))
-    track = (await probe(path, settings)).audio[0]
+    track = described(path).audio[0]
     started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def decode() -> None:
@@ -212,7 +212,7 @@ async def test_cancelling_ends_the_child(settings: MediaSettings, make_media: Ma
 
 async def test_stopping_early_ends_the_child(settings: MediaSettings, make_media: MakeMedia) -> None:
     path = make_media("long.flac", Sound("flac", seconds=120.0))
-    track = (await probe(path, settings)).audio[0]
+    track = described(path).audio[0]
     before = set(psutil.Process().children())
     chunks = decode_audio(path, track, rate_hz=48_000, channels=1, settings=settings)
     await anext(chunks)

@@ -7,7 +7,7 @@ import pytest
 from octavia_stream.config import MediaSettings
 from octavia_stream.errors import MediaRejected, MediaTooLarge
 from octavia_stream.media.probe import probe, require_audio
-from tests.media.studio import DATA, MakeMedia, Picture, Sound
+from tests.media.studio import DATA, MakeMedia, Picture, Sound, described
 
 
 async def test_a_video_is_described(settings: MediaSettings) -> None:
@@ -19,6 +19,12 @@ async def test_a_video_is_described(settings: MediaSettings) -> None:
     assert (track.index, track.codec, track.rate_hz, track.channels, track.layout) == (0, "aac", 44100, 2, "stereo")
     assert info.duration_s == pytest.approx(6.166, abs=0.01)
     assert info.size == (DATA / "video" / "friday.mp4").stat().st_size
+
+
+@pytest.mark.parametrize("path", sorted((DATA / "video").glob("*.m*")), ids=lambda path: path.name)
+async def test_a_jail_changes_nothing_of_what_is_found(path: Path, settings: MediaSettings) -> None:
+    """So that other tests may look without one."""
+    assert await probe(path, settings) == described(path)
 
 
 async def test_embedded_subtitles_are_listed(settings: MediaSettings) -> None:

@@ -242,7 +242,7 @@ def web_server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(directory))) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}", directory
         server.shutdown()
 

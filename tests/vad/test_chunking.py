@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from octavia_stream.audio.chunk import ASR_RATE_HZ
@@ -104,7 +104,6 @@ RUNS = st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.4, 0.6, 0.95]), st.floats
 
 
 @given(RUNS, st.integers(1, 500))
-@settings(deadline=None)
 def test_chunks_are_ordered_disjoint_bounded_and_hold_all_speech(runs: list[tuple[float, float]], block: int) -> None:
     probabilities = talk(*runs)
     endpointer = Endpointer()
