@@ -28,6 +28,7 @@ from api.services import Services, provide_identity, provide_owner_id, provide_s
 from api.tickets import Tickets
 from api.tokens import AccessTokens
 from api.uploads import upload_router
+from api.usage import usage_router
 from octavia_stream.accounts.removal import Removal
 from octavia_stream.billing.orders import Orders, open_orders
 from octavia_stream.config import Settings
@@ -78,6 +79,7 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
                     jobs_router,
                     languages_router,
                     billing_router,
+                    usage_router,
                 ],
             ),
             health_router,

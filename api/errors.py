@@ -14,6 +14,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 
 from octavia_stream import errors
+from octavia_stream.quotas.usage import Quota, QuotaName
 
 PROBLEM_JSON = "application/problem+json"
 TYPE_PREFIX = "urn:octavia-stream:problem:"
@@ -25,6 +26,7 @@ STATUS: dict[type[errors.OctaviaError], int] = {
     errors.Unauthorized: 401,
     errors.InsufficientCredits: 402,
     errors.Forbidden: 403,
+    errors.QuotaExceeded: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.JobCancelled: 409,
@@ -73,6 +75,16 @@ class Fault(msgspec.Struct, frozen=True):
     message: str
 
 
+class QuotaFault(msgspec.Struct, frozen=True):
+    """A bound that does not leave room for what was asked."""
+
+    name: QuotaName
+    limit: int
+    used: int
+    asked: int
+    """How much more it would have been."""
+
+
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """Problem details, RFC 9457. `code` is ours: stable, and one per kind of error."""
 
@@ -84,6 +96,8 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     code: str
     errors: list[Fault] = []
     """What is wrong one by one: fields of the request, or services that are away."""
+    quota: QuotaFault | None = None
+    """Which bound stands in the way, where one does."""
 
 
 class NotReady(Exception):
@@ -110,7 +124,8 @@ def problem_response(request: Request[Any, Any, Any], error: Exception) -> Respo
 def problem_of(error: Exception, path: str) -> Problem:
     """What to tell the client about `error`. path: of the request, without its query."""
     if isinstance(error, errors.OctaviaError):
-        return _problem(status_of(error), error.code, str(error), path)
+        problem = _problem(status_of(error), error.code, str(error), path)
+        return msgspec.structs.replace(problem, quota=_quota_fault(error))
     if isinstance(error, HTTPException) and error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
         return _http_problem(error, path)
     if isinstance(error, NotReady):
@@ -121,6 +136,12 @@ def problem_of(error: Exception, path: str) -> Problem:
     if isinstance(error, (ConnectionError, TimeoutError)):
         return problem_of(errors.DependencyUnavailable(), path)
     return _problem(500, INTERNAL_ERROR, "The server made a mistake; it is in its log.", path)
+
+
+def _quota_fault(error: errors.OctaviaError) -> QuotaFault | None:
+    if not isinstance(error, errors.QuotaExceeded) or not isinstance(error.quota, Quota) or error.quota.limit is None:
+        return None
+    return QuotaFault(error.quota.name, error.quota.limit, error.quota.used, error.asked)
 
 
 def status_of(error: errors.OctaviaError) -> int:
@@ -183,7 +204,7 @@ _DESCRIPTIONS = {
     400: "The request is not valid.",
     401: "No valid token.",
     402: "There are not enough credits for this.",
-    403: "This is not allowed, or not to this API key.",
+    403: "This is not allowed, or not to this API key, or more than a quota leaves.",
     404: "There is no such thing, or it is not yours.",
     406: "There is nothing to send in that form.",
     409: "The thing is not in a state that allows this.",

@@ -121,6 +121,10 @@ async def upload_file(
     ] = None,
 ) -> UploadView:
     """A form with one file, or the bytes themselves. 422 when nothing can be done with the file, and why."""
+    # What is known to be too much is refused unread; what turns out to be, when it is recorded.
+    length = request.headers.get("content-length", "")
+    stated = int(length) if length.isascii() and length.isdigit() else 0
+    await services.runtime.quotas.require_room(services.runtime.pool, owner_id, max(1, stated - FORM_OVERHEAD_BYTES))
     incoming = await _incoming(request, filename)
     limit = services.runtime.settings.api.max_upload_bytes
     if file_type == "subtitle":

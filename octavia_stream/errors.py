@@ -65,6 +65,18 @@ class InsufficientCredits(OctaviaError):
     code = "insufficient_credits"
 
 
+class QuotaExceeded(OctaviaError):
+    """This would be more than your quota allows."""
+
+    code = "quota_exceeded"
+
+    def __init__(self, message: str | None = None, quota: object = None, asked: int = 0) -> None:
+        """quota: the bound and what is used of it, as `octavia_stream.quotas` has it; asked: how much more."""
+        super().__init__(message)
+        self.quota = quota
+        self.asked = asked
+
+
 class KeyReused(OctaviaError):
     """This Idempotency-Key was used for another request; take a new one."""
 

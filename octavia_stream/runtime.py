@@ -22,7 +22,10 @@ from octavia_stream.database.pool import Database
 from octavia_stream.errors import DependencyUnavailable
 from octavia_stream.events.feed import EventFeed
 from octavia_stream.events.redis import RedisEvents
+from octavia_stream.jobs.charges import EveryCharge
 from octavia_stream.jobs.postgres import PostgresJobStore
+from octavia_stream.quotas.job_quotas import JobQuotas
+from octavia_stream.quotas.quotas import Quotas
 from octavia_stream.storage.objects import ObjectStore
 from octavia_stream.uploads.store import UploadStore
 
@@ -45,6 +48,7 @@ class Runtime:
     feed: EventFeed
     credits: CreditStore
     charges: JobCharges
+    quotas: Quotas
 
 
 @asynccontextmanager
@@ -59,7 +63,9 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         pool = await stack.enter_async_context(Database(settings.database_url.get_secret_value()))
         redis = await stack.enter_async_context(RedisEvents(settings.redis_url.get_secret_value()))
         charges = JobCharges(read_prices(settings.billing.pricing), settings.billing, settings.media.max_duration_s)
-        jobs = PostgresJobStore(pool, redis, charges)
+        quotas = Quotas(settings.limits)
+        job_quotas = JobQuotas(quotas, settings.media.max_duration_s)
+        jobs = PostgresJobStore(pool, redis, EveryCharge(job_quotas, charges))
         yield Runtime(
             settings=settings,
             pool=pool,
@@ -69,10 +75,11 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             accounts=await stack.enter_async_context(AccountStore(pool, welcome_gift(settings.billing))),
             log_ins=LogInStore(pool, timedelta(days=settings.api.refresh_token_days)),
             api_keys=ApiKeyStore(pool),
-            uploads=UploadStore(pool),
+            uploads=UploadStore(pool, quotas),
             feed=await stack.enter_async_context(EventFeed(jobs, redis)),
             credits=CreditStore(pool),
             charges=charges,
+            quotas=quotas,
         )
 
 

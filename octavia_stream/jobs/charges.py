@@ -21,6 +21,21 @@ class Charges(Protocol):
         ...
 
 
+class EveryCharge:
+    """Several charges for one job: asked in their order, and the first that refuses has the word."""
+
+    def __init__(self, *charges: Charges) -> None:
+        self._charges = charges
+
+    async def submitted(self, connection: Connection, job: Job) -> None:
+        for charge in self._charges:
+            await charge.submitted(connection, job)
+
+    async def ended(self, connection: Connection, job: Job) -> None:
+        for charge in self._charges:
+            await charge.ended(connection, job)
+
+
 class NoCharges:
     """Everything is free."""
 

@@ -7,6 +7,7 @@ import msgspec
 
 from octavia_stream.database.pool import Database, Row
 from octavia_stream.errors import Conflict, NotFound
+from octavia_stream.quotas.quotas import Quotas
 from octavia_stream.uploads.upload import Upload, display_name
 
 _UPLOAD = "id, owner_id, filename, content_type, size, sha256, key, created_at, media_info, created_by"
@@ -38,8 +39,10 @@ _MEDIA_INFO = "update upload set media_info = $2 where id = $1"
 class UploadStore:
     """What users brought. Methods raise DependencyUnavailable while Postgres is away."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, quotas: Quotas | None = None) -> None:
+        """quotas: what owners may store; None: anything."""
         self._database = database
+        self._quotas = quotas
 
     async def add(
         self,
@@ -54,19 +57,25 @@ class UploadStore:
         media_info: dict[str, Any] | None = None,
         created_by: UUID | None = None,
     ) -> Upload:
-        """Record a file that lies in the object store already. The name is made fit to show."""
-        row = await self._database.fetchrow(
-            _ADD,
-            upload_id,
-            owner_id,
-            display_name(filename),
-            content_type,
-            size,
-            sha256,
-            key,
-            media_info,
-            created_by,
-        )
+        """Record a file that lies in the object store already. The name is made fit to show.
+
+        Raises QuotaExceeded.
+        """
+        async with self._database.transaction() as connection:
+            if self._quotas is not None:
+                await self._quotas.admit_upload(connection, owner_id, size)
+            row = await connection.fetchrow(
+                _ADD,
+                upload_id,
+                owner_id,
+                display_name(filename),
+                content_type,
+                size,
+                sha256,
+                key,
+                media_info,
+                created_by,
+            )
         return _upload(row)
 
     async def get(self, upload_id: UUID, owner_id: UUID) -> Upload:

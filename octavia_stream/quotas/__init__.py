@@ -1,0 +1,1 @@
+"""What one owner may use of a server, and what is used."""
