@@ -19,6 +19,7 @@ from api.jobs import view as job_view
 from api.keys import KeyView, key_view
 from api.services import OwnerId, Services, TheServices, WhoAsks
 from octavia_stream.accounts.password_resets import PasswordResets
+from octavia_stream.accounts.team import Team
 from octavia_stream.billing.transfer import StatementLine
 from octavia_stream.errors import NotFound, OctaviaError
 from octavia_stream.mail.smtp import SmtpMail
@@ -95,6 +96,13 @@ class UploadRecord(msgspec.Struct, frozen=True):
     media_info: dict[str, Any] | None
 
 
+class TeamExport(msgspec.Struct, frozen=True):
+    """A team that the account is in, and the jobs that it asked for there."""
+
+    team: Team
+    jobs: list[JobView]
+
+
 class AccountExport(msgspec.Struct, frozen=True):
     """Everything this server knows of an account, but for the files: those are downloads."""
 
@@ -105,6 +113,7 @@ class AccountExport(msgspec.Struct, frozen=True):
     uploads: list[UploadRecord]
     jobs: list[JobView]
     transactions: list[StatementLine]
+    teams: list[TeamExport]
 
 
 @get(
@@ -202,6 +211,7 @@ async def export_me(identity: WhoAsks, services: TheServices) -> Response[Accoun
             job_view(job) for job in await _all(lambda before: runtime.jobs.list_jobs(owner_id, EXPORT_PAGE, before))
         ],
         transactions=await _all(lambda before: runtime.credits.statement(owner_id, EXPORT_PAGE, before=before)),
+        teams=await _teams(owner_id, services),
     )
     return Response(export, headers={"Content-Disposition": 'attachment; filename="octavia-export.json"'})
 
@@ -239,6 +249,19 @@ async def _sessions(identity: Identity, services: Services) -> list[SessionView]
         )
         for one in await services.runtime.log_ins.list_log_ins(identity.account_id)
     ]
+
+
+async def _teams(account_id: UUID, services: Services) -> list[TeamExport]:
+    return [
+        TeamExport(team, await _asked_for(account_id, team.id, services))
+        for team in await services.teams.list_teams(account_id)
+    ]
+
+
+async def _asked_for(account_id: UUID, team_id: UUID, services: Services) -> list[JobView]:
+    """The jobs of a team that one of its people asked for."""
+    jobs = await _all(lambda before: services.runtime.jobs.list_jobs(team_id, EXPORT_PAGE, before))
+    return [job_view(job) for job in jobs if job.created_by == account_id]
 
 
 async def _send_reset(email: str, mail: SmtpMail, services: Services) -> None:

@@ -25,11 +25,15 @@ from api.keys import keys_router
 from api.languages import languages_router
 from api.rate_limits import RateLimits, add_rate_limit_headers
 from api.services import Services, provide_identity, provide_owner_id, provide_services
+from api.teams import invitations_router, teams_router
 from api.tickets import Tickets
 from api.tokens import AccessTokens
 from api.uploads import upload_router
 from api.usage import usage_router
+from octavia_stream.accounts.access import Access
+from octavia_stream.accounts.invitations import InvitationStore
 from octavia_stream.accounts.removal import Removal
+from octavia_stream.accounts.teams import TeamStore
 from octavia_stream.billing.orders import Orders, open_orders
 from octavia_stream.config import Settings
 from octavia_stream.errors import DependencyUnavailable
@@ -75,6 +79,8 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
                     auth_router,
                     account_router,
                     keys_router,
+                    teams_router,
+                    invitations_router,
                     upload_router(settings.api),
                     jobs_router,
                     languages_router,
@@ -116,6 +122,9 @@ def _services(runtime: Runtime, orders: Orders | None, limits: RateLimits) -> Se
         tickets=Tickets(runtime.redis),
         limits=limits,
         removal=Removal(runtime.pool, runtime.jobs, runtime.objects),
+        access=Access(runtime.pool),
+        teams=TeamStore(runtime.pool),
+        invitations=InvitationStore(runtime.pool),
         mail=SmtpMail(settings.mail) if settings.mail.host is not None else None,
         orders=orders,
     )

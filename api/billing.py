@@ -14,7 +14,7 @@ from litestar.params import JSONBody, QueryParameter
 from api.auth import PROTECTED, PUBLIC
 from api.errors import problems
 from api.identity import for_keys
-from api.services import JobId, OwnerId, Services, TheServices
+from api.services import JobId, OwnerId, Services, TeamOfQuery, TheServices
 from octavia_stream.billing.credits import LINE_TYPES
 from octavia_stream.billing.orders import Orders
 from octavia_stream.billing.prices import PricingTiers
@@ -96,9 +96,11 @@ class TransactionPage(msgspec.Struct, frozen=True):
 
 
 class CheckoutRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What to buy. What it costs, the server knows."""
+    """What to buy, and for whom. What it costs, the server knows."""
 
     package_id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    team_id: UUID | None = None
+    """A team that you own or administer; None: yourself."""
 
 
 class CheckoutView(msgspec.Struct, frozen=True):
@@ -127,12 +129,12 @@ class WebhookOperation(Operation):
     summary="My credits",
     opt=for_keys("billing:read"),
     security=PROTECTED,
-    responses=problems(401),
+    responses=problems(401, 404),
 )
-async def get_balance(owner_id: OwnerId, services: TheServices) -> BalanceView:
+async def get_balance(owner_id: OwnerId, services: TheServices, team_id: TeamOfQuery = None) -> BalanceView:
     """What there is, what is set aside and for which jobs, and what is left for new ones."""
     store = services.runtime.credits
-    balance, holds = await store.balance_and_holds(owner_id)
+    balance, holds = await store.balance_and_holds(await _purse(owner_id, team_id, services))
     return BalanceView(
         enabled=services.runtime.settings.billing.enabled,
         balance=balance.balance,
@@ -162,7 +164,7 @@ async def get_pricing(services: TheServices) -> PricingView:
     summary="Where my credits came from and went",
     opt=for_keys("billing:read"),
     security=PROTECTED,
-    responses=problems(401),
+    responses=problems(401, 404),
 )
 async def list_transactions(
     owner_id: OwnerId,
@@ -171,13 +173,15 @@ async def list_transactions(
     before: Annotated[UUID | None, QueryParameter(description="`next_before` of the page before.")] = None,
     line_type: Annotated[LineType | None, QueryParameter(name="type", description="Only lines of this type.")] = None,
     job_id: Annotated[UUID | None, QueryParameter(description="Only lines about this job.")] = None,
+    team_id: TeamOfQuery = None,
 ) -> Response[TransactionPage]:
     """Newest first; amounts add up to the balance. The next page is also in the header `Link`, with `rel="next"`."""
     types = LINE_TYPES if line_type is None else (line_type,)
-    lines = await services.runtime.credits.statement(owner_id, limit + 1, before=before, types=types, job_id=job_id)
+    owner = await _purse(owner_id, team_id, services)
+    lines = await services.runtime.credits.statement(owner, limit + 1, before=before, types=types, job_id=job_id)
     page, more = lines[:limit], len(lines) > limit
     next_before = page[-1].id if more else None
-    query = {"limit": limit, "before": next_before, "type": line_type, "job_id": job_id}
+    query = {"limit": limit, "before": next_before, "type": line_type, "job_id": job_id, "team_id": team_id}
     following = urlencode({name: value for name, value in query.items() if value is not None})
     headers = {"Link": f'</api/v1/billing/transactions?{following}>; rel="next"'} if more else {}
     return Response(TransactionPage(page, next_before), headers=headers)
@@ -187,7 +191,7 @@ async def list_transactions(
     "/{job_id:uuid}/quote",
     operation_id="quoteJob",
     summary="What a job will cost",
-    opt=for_keys("jobs:read"),
+    opt=for_keys("jobs:read", team="jobs:quote"),
     responses=problems(401, 404, 422),
 )
 async def quote_job(job_id: JobId, owner_id: OwnerId, services: TheServices) -> QuoteView:
@@ -218,10 +222,11 @@ async def quote_job(job_id: JobId, owner_id: OwnerId, services: TheServices) -> 
 )
 async def create_checkout(data: JSONBody[CheckoutRequest], owner_id: OwnerId, services: TheServices) -> CheckoutView:
     """Opens a checkout at Polar for one package. 404 where this server sells none."""
+    owner = await services.access.owner_for(owner_id, data.team_id, "billing:buy")
     orders = _orders(services)
     account = await services.runtime.accounts.get(owner_id)
     back = services.runtime.settings.api.public_url
-    return CheckoutView(await orders.checkout(owner_id, account.email, data.package_id, back))
+    return CheckoutView(await orders.checkout(owner, owner_id, account.email, data.package_id, back))
 
 
 @post(
@@ -239,6 +244,11 @@ async def polar_webhook(request: Request[None, None, Any], services: TheServices
     orders = _orders(services)
     await orders.receive(await request.body(), dict(request.headers))
     return Received(received=True)
+
+
+async def _purse(account_id: UUID, team_id: UUID | None, services: Services) -> UUID:
+    """Whose credits are asked for. Raises NotFound, Forbidden."""
+    return await services.access.owner_for(account_id, team_id, "billing:read")
 
 
 def _orders(services: Services) -> Orders:

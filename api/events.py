@@ -98,7 +98,8 @@ async def _serve(socket: WebSocket[Any, Any, State], job_id: UUID, services: Ser
     try:
         identity = await identify(socket, tickets_allowed=True)
         identity.require(READ)
-        await services.runtime.jobs.get(job_id, identity.account_id)
+        owner_id = await services.access.owner_of_job(job_id, identity.account_id, "jobs:read")
+        await services.runtime.jobs.get(job_id, owner_id)
         after = _sequence(socket.query_params.get("after", "0"))
     except OctaviaError as error:
         return api_errors.close_code_of(error), str(error)

@@ -40,6 +40,8 @@ class _Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What every job is asked with."""
 
     upload_id: UUID
+    team_id: UUID | None = None
+    """A team that you are in: it pays, and its people see the job. The upload must be the team's."""
 
 
 class VideoTranslation(_Order, frozen=True):

@@ -19,7 +19,7 @@ from api.events import stream_job_events, watch_job
 from api.idempotency import IdempotencyKey, once
 from api.identity import for_keys
 from api.job_kinds import KINDS, Asked, KindOfJob
-from api.services import JobId, OwnerId, TheServices
+from api.services import JobId, OwnerId, TeamOfQuery, TheServices, WhoAsks
 from api.streams import stream_job, stream_job_file
 from octavia_stream.errors import InvalidRequest
 from octavia_stream.events.event import JobEventRecord, Progress, StageCount
@@ -66,6 +66,10 @@ class JobView(msgspec.Struct, frozen=True):
     kind: JobKind
     status: JobStatus
     upload_id: UUID
+    team_id: UUID | None
+    """The team that owns it; None: a person."""
+    created_by: UUID | None
+    """The account that asked for it; None when it is gone."""
     options: JobOptions
     created_at: datetime
     submitted_at: datetime | None
@@ -101,8 +105,10 @@ def creation_of(kind: KindOfJob[Asked]) -> HTTPRouteHandler:
         data: Asked, owner_id: OwnerId, services: TheServices, idempotency_key: IdempotencyKey = None
     ) -> Response[JobView]:
         async def work(job_id: UUID | None) -> JobView:
-            upload, options = await kind.check(data, owner_id, services)
-            return view(await services.runtime.jobs.create(owner_id, kind.name, upload.id, options, job_id))
+            owner = await services.access.owner_for(owner_id, data.team_id, "jobs:create")
+            upload, options = await kind.check(data, owner, services)
+            jobs = services.runtime.jobs
+            return view(await jobs.create(owner, kind.name, upload.id, options, job_id, created_by=owner_id))
 
         asked = (kind.operation_id, data)
         made = await once(services.runtime.pool, owner_id, idempotency_key, asked, JobView, work)
@@ -124,12 +130,16 @@ def creation_of(kind: KindOfJob[Asked]) -> HTTPRouteHandler:
     "/{job_id:uuid}/process",
     operation_id="processJob",
     summary="Start a job",
-    opt=for_keys("jobs:write"),
+    opt=for_keys("jobs:write", team="jobs:run"),
     status_code=202,
     responses=problems(401, 402, 404, 409, 422),
 )
 async def process_job(
-    job_id: JobId, owner_id: OwnerId, services: TheServices, idempotency_key: IdempotencyKey = None
+    job_id: JobId,
+    owner_id: OwnerId,
+    identity: WhoAsks,
+    services: TheServices,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response[JobView]:
     """Workers may take it from now on. Asking again changes nothing. 402 when it costs more credits than there are."""
 
@@ -137,7 +147,7 @@ async def process_job(
         return view(await services.runtime.jobs.submit(job_id, owner_id))
 
     asked = ("processJob", job_id)
-    started = await once(services.runtime.pool, owner_id, idempotency_key, asked, JobView, work)
+    started = await once(services.runtime.pool, identity.account_id, idempotency_key, asked, JobView, work)
     return Response(started, headers={"Location": job_url(started.id)})
 
 
@@ -145,7 +155,7 @@ async def process_job(
     "/{job_id:uuid}/retry",
     operation_id="retryJob",
     summary="Run a job again that failed or was cancelled",
-    opt=for_keys("jobs:write"),
+    opt=for_keys("jobs:write", team="jobs:run"),
     status_code=202,
     responses=problems(401, 402, 404, 409),
 )
@@ -180,7 +190,7 @@ async def cancel_job(job_id: JobId, owner_id: OwnerId, services: TheServices) ->
     return view(await services.runtime.jobs.request_cancel(job_id, owner_id))
 
 
-@get("/", operation_id="listJobs", summary="My jobs", opt=for_keys("jobs:read"), responses=problems(401, 422))
+@get("/", operation_id="listJobs", summary="My jobs", opt=for_keys("jobs:read"), responses=problems(401, 404, 422))
 async def list_jobs(
     owner_id: OwnerId,
     services: TheServices,
@@ -194,16 +204,18 @@ async def list_jobs(
     text: Annotated[
         str | None, QueryParameter(min_length=1, max_length=200, description="Part of the upload's name.")
     ] = None,
+    team_id: TeamOfQuery = None,
 ) -> Response[JobPage]:
     """Newest first, those that fit all that is asked. The next page is also in the header `Link`, `rel="next"`."""
     if text is not None and "\0" in text:
         raise InvalidRequest("A file's name has no such character in it.")
     language = parse_language(target_language) if target_language is not None else None
     only = JobFilter(kind, status, language, _instant(since), _instant(until), text)
-    jobs = await services.runtime.jobs.list_jobs(owner_id, limit + 1, before, only)
+    owner = await services.access.owner_for(owner_id, team_id, "jobs:read")
+    jobs = await services.runtime.jobs.list_jobs(owner, limit + 1, before, only)
     page, more = jobs[:limit], len(jobs) > limit
     next_before = page[-1].id if more else None
-    headers = {"Link": f'<{_next_page(only, limit, next_before)}>; rel="next"'} if next_before else {}
+    headers = {"Link": f'<{_next_page(only, limit, next_before, team_id)}>; rel="next"'} if next_before else {}
     return Response(JobPage([view(job) for job in page], next_before), headers=headers)
 
 
@@ -216,8 +228,8 @@ def _instant(time: datetime | None) -> datetime | None:
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
-def _next_page(only: JobFilter, limit: int, before: UUID) -> str:
-    asked: dict[str, Any] = {"limit": limit, "before": before, **msgspec.structs.asdict(only)}
+def _next_page(only: JobFilter, limit: int, before: UUID, team_id: UUID | None) -> str:
+    asked: dict[str, Any] = {"limit": limit, "before": before, **msgspec.structs.asdict(only), "team_id": team_id}
     return "/api/v1/jobs?" + urlencode({name: value for name, value in asked.items() if value is not None})
 
 
@@ -245,6 +257,8 @@ def view(job: Job, remaining_s: float | None = None) -> JobView:
         kind=job.kind,
         status=job.status,
         upload_id=job.upload_id,
+        team_id=job.team_id,
+        created_by=job.created_by,
         options=job.options,
         created_at=job.created_at,
         submitted_at=job.submitted_at,

@@ -63,6 +63,7 @@ class RateLimits:
         self._sign_up = Limit("sign-up", settings.sign_ups_per_address, HOUR_S)
         self._reset = Limit("reset", settings.password_resets, HOUR_S)
         self._reset_address = Limit("reset-address", settings.password_resets_per_address, HOUR_S)
+        self._letter = Limit("letters", settings.invitations, HOUR_S)
 
     async def __aenter__(self) -> Self:
         return self
@@ -90,6 +91,10 @@ class RateLimits:
         """Before a letter is written."""
         await self.reset_tried(connection)
         await self._spend(connection, self._reset, _account_key(account))
+
+    async def letter_asked(self, connection: AnyConnection, account: str) -> None:
+        """Before a letter goes to somebody else on an account's behalf."""
+        await self._spend(connection, self._letter, _account_key(account))
 
     async def reset_tried(self, connection: AnyConnection) -> None:
         """Before a secret out of a letter is looked at."""

@@ -2,20 +2,23 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import FromPath, QueryParameter
 
-from api.identity import Identity
+from api.identity import Identity, team_action
 from api.rate_limits import RateLimits
 from api.tickets import Tickets
 from api.tokens import AccessTokens
+from octavia_stream.accounts.access import Access
+from octavia_stream.accounts.invitations import InvitationStore
 from octavia_stream.accounts.removal import Removal
+from octavia_stream.accounts.teams import TeamStore
 from octavia_stream.billing.orders import Orders
 from octavia_stream.mail.smtp import SmtpMail
 from octavia_stream.models.registry import Registry
@@ -34,6 +37,9 @@ class Services:
     tickets: Tickets
     limits: RateLimits
     removal: Removal
+    access: Access
+    teams: TeamStore
+    invitations: InvitationStore
     mail: SmtpMail | None = None
     """None: this server sends no letters."""
     orders: Orders | None = None
@@ -55,7 +61,17 @@ async def provide_services(state: State) -> Services:
 
 
 async def provide_owner_id(request: Request[UUID, Identity, State]) -> UUID:
-    """Dependency `owner_id`: who asks, as the token says."""
+    """Dependency `owner_id`: whose the job or the upload of the path is as far as who asks may know; else who asks.
+
+    That is their own account, or a team they are in. Raises Forbidden when their role in it does not reach so far.
+    """
+    action, access = team_action(request.route_handler.opt), services_of(request).access
+    if action is None:
+        return request.user
+    if "job_id" in request.path_params:
+        return await access.owner_of_job(request.path_params["job_id"], request.user, action)
+    if "upload_id" in request.path_params:
+        return await access.owner_of_upload(request.path_params["upload_id"], request.user, action)
     return request.user
 
 
@@ -67,10 +83,12 @@ async def provide_identity(request: Request[UUID, Identity, State]) -> Identity:
 TheServices = NamedDependency[Services]
 """How a handler asks for `services`."""
 OwnerId = NamedDependency[UUID]
-"""How a handler asks for `owner_id`."""
+"""How a handler asks for `owner_id`: what the stores know the job or upload of the path under, or who asks."""
 WhoAsks = NamedDependency[Identity]
 """How a handler asks for `identity`."""
 JobId = FromPath[UUID]
 """The `job_id` of a path."""
 UploadId = FromPath[UUID]
 """The `upload_id` of a path."""
+TeamOfQuery = Annotated[UUID | None, QueryParameter(description="Of this team, which you are in, instead of your own.")]
+"""The `team_id` of a query."""

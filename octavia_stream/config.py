@@ -76,6 +76,8 @@ class LimitSettings(_Section):
     """Letters asked for one account, in an hour."""
     password_resets_per_address: int = Field(default=20, ge=1)
     """Letters and new passwords asked for from one address, in an hour."""
+    invitations: int = Field(default=50, ge=1)
+    """Invitations to teams that one account makes, in an hour."""
 
 
 class MailSettings(_Section):
@@ -95,6 +97,8 @@ class MailSettings(_Section):
     """From whom letters come."""
     reset_page: str | None = None
     """Address of a page of yours that asks for a new password; letters link to it with `#token=` at its end."""
+    invitation_page: str | None = None
+    """Address of a page of yours where invitations to teams are accepted; letters link to it in the same way."""
 
 
 class MediaSettings(_Section):

@@ -37,7 +37,8 @@ update polar_event set attempts = attempts + 1,
     next_try_at = now() + make_interval(secs => least(3600, 2 ^ least(attempts + 1, 20)))
 where webhook_id = $1
 """
-_ACCOUNT = "select 1 from account where id = $1"
+# Nobody removes a buyer between the question and the credit.
+_BUYER = "select 1 from tenant where id = $1 for key share"
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -51,12 +52,17 @@ class Orders:
         self._prices = prices
         self._told = asyncio.Event()
 
-    async def checkout(self, owner_id: UUID, email: str, package_id: str, success_url: str | None) -> str:
-        """Where to pay for a package. Raises NotFound, Conflict, DependencyUnavailable."""
+    async def checkout(
+        self, owner_id: UUID, buyer_id: UUID, email: str, package_id: str, success_url: str | None
+    ) -> str:
+        """Where to pay for a package. Raises NotFound, Conflict, DependencyUnavailable.
+
+        owner_id: who gets the credits, an account or a team. buyer_id, email: of the account that pays.
+        """
         package = self._prices.package_of_id(package_id)
         if package is None:
             raise NotFound("There is no such package.")
-        return await self._polar.checkout(package, owner_id, email, success_url)
+        return await self._polar.checkout(package, owner_id, buyer_id, email, success_url)
 
     async def receive(self, body: bytes, headers: Mapping[str, str]) -> Message:
         """Keep a message; `run` does what it asks for. Raises Forbidden, InvalidRequest, DependencyUnavailable."""
@@ -127,9 +133,9 @@ class Orders:
         package = self._prices.package_of_product(order.product_id) if order.product_id is not None else None
         if package is None:
             return "The order is for nothing that is on sale here."
-        if order.owner_id is None or await self._database.fetchval(_ACCOUNT, order.owner_id) is None:
-            return "The order names no account of this server."
         async with self._database.transaction() as connection:
+            if order.owner_id is None or await connection.fetchval(_BUYER, order.owner_id) is None:
+                return "The order names no account and no team of this server."
             bought = await ledger.purchase(
                 connection, order.owner_id, package.credits, order_id=order.id, reason=package.name
             )

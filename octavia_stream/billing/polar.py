@@ -39,7 +39,7 @@ class PolarOrder(msgspec.Struct, frozen=True):
     id: str
     paid: bool
     owner_id: UUID | None
-    """Of the account that bought; None when the order was not begun here."""
+    """Of the account or team that gets the credits; None when the order was not begun here."""
     product_id: str | None
     net_cents: int
     """After discounts, before taxes."""
@@ -67,14 +67,19 @@ class Polar:
     ) -> None:
         await self._client.__aexit__(kind, error, traceback)
 
-    async def checkout(self, package: Package, owner_id: UUID, email: str, success_url: str | None) -> str:
-        """Where the buyer goes to pay. Raises Conflict when the package is not on sale or Polar refuses."""
+    async def checkout(
+        self, package: Package, owner_id: UUID, buyer_id: UUID, email: str, success_url: str | None
+    ) -> str:
+        """Where the buyer, who may buy for several owners of credits, goes to pay.
+
+        Raises Conflict when the package is not on sale or Polar refuses.
+        """
         if package.polar_product_id is None:
             raise Conflict("This package is not on sale here.")
         try:
             opened = await self._client.checkouts.create(
                 products=[package.polar_product_id],
-                external_customer_id=str(owner_id),
+                external_customer_id=str(buyer_id),
                 customer_email=email,
                 metadata={EXTERNAL_ID_KEY: str(owner_id)},
                 success_url=success_url,

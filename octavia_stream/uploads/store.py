@@ -25,6 +25,7 @@ _IS_USED = """
 select exists (select from job where owner_id = $2 and (upload_id = $1 or options ->> 'video_upload_id' = $1::text))
 """
 _DELETE = "delete from upload where id = $1"
+_GIVE = f"update upload set owner_id = $2 where id = $1 returning {_UPLOAD}"  # noqa: S608
 _EXPIRED = f"""
 select {_UPLOAD} from upload where created_at < now() - make_interval(days => $1)
     and not exists (
@@ -95,6 +96,14 @@ class UploadStore:
                 raise Conflict("Jobs were made of this upload; delete those first.")
             await connection.execute(_DELETE, upload_id)
         return upload
+
+    async def give(self, upload_id: UUID, owner_id: UUID, to: UUID) -> Upload:
+        """Make it another owner's, such as a team's. Raises NotFound, and Conflict when jobs were made of it."""
+        async with self._database.transaction() as connection:
+            _upload(await connection.fetchrow(_LOCK, upload_id, owner_id))
+            if await connection.fetchval(_IS_USED, upload_id, owner_id):
+                raise Conflict("Jobs were made of this upload; delete those first, or upload the file again.")
+            return _upload(await connection.fetchrow(_GIVE, upload_id, to))
 
     async def expired(self, days: int, limit: int) -> list[Upload]:
         """Uploads older than `days` days that no job uses, oldest first."""

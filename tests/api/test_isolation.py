@@ -1,6 +1,7 @@
 """Nobody reaches what is another's. Which routes there are, the OpenAPI document says."""
 
 import re
+from itertools import product
 from typing import Any
 from uuid import uuid4
 
@@ -23,6 +24,17 @@ NO_IDS = {"{epoch}": "1", "{name}": "dub.m3u8"}
 """Parameters of paths that are no ids, as `{name}`, and a good value for each."""
 
 
+BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("patch", "/teams/{team_id}"): {"name": "Mine"},
+    ("patch", "/members/{account_id}"): {"role": "viewer"},
+    ("post", "/owner"): {"account_id": str(uuid4())},
+    ("post", "/invitations"): {"email": "somebody@example.org"},
+    ("post", "/teams/{team_id}/uploads"): {"upload_id": str(uuid4())},
+    ("post", "/checkout"): {"package_id": "starter"},
+}
+"""What is sent to routes that want something, by the end of their path."""
+
+
 def filled(path: str) -> str:
     """A path with values for its parameters: of ids, those of nothing."""
     for parameter, value in NO_IDS.items():
@@ -41,9 +53,14 @@ async def operations(anyone: httpx.AsyncClient) -> list[tuple[str, str, dict[str
     ]
 
 
-async def ask(client: httpx.AsyncClient, method: str, path: str, upload_id: str | None = None) -> httpx.Response:
-    """The smallest sensible request to a route."""
+async def ask(
+    client: httpx.AsyncClient, method: str, path: str, upload_id: str | None = None, route: str = ""
+) -> httpx.Response:
+    """The smallest sensible request to a route. route: its path before ids were filled in."""
     body: dict[str, Any] = {}
+    for (verb, end), sent in BODIES.items():
+        if method == verb and route.endswith(end):
+            body = {"json": sent}
     if path.endswith("/create"):
         body = {"json": {"upload_id": upload_id or str(uuid4()), "target_language": "pt"}}
     elif path.endswith("/upload"):
@@ -77,7 +94,13 @@ async def test_what_is_another_s_does_not_exist(
     await ScriptedWorker(runtime).play(jobs[1]["id"])
     key = await alice.http.post("/api/v1/keys", json={"name": "mine", "scopes": ["jobs:read"]})
     sessions = (await alice.http.get("/api/v1/auth/sessions")).json()["sessions"]
+    team = (await alice.http.post("/api/v1/teams", json={"name": "Hers"})).json()
+    wish = {"email": "nobody@example.org"}
+    invited = (await alice.http.post(f"/api/v1/teams/{team['id']}/invitations", json=wish)).json()
     hers = {
+        "{team_id}": [team["id"]],
+        "{account_id}": [str(alice.id)],
+        "{invitation_id}": [invited["invitation"]["id"]],
         "{job_id}": [job["id"] for job in jobs],
         "{upload_id}": [spare["id"]],
         "{key_id}": [key.json()["key"]["id"]],
@@ -86,10 +109,13 @@ async def test_what_is_another_s_does_not_exist(
     with_id = [(method, path) for method, path, _ in operations if "{" in path]
     assert len(with_id) >= 6
     for method, path in with_id:
-        (parameter,) = set(re.findall(r"{\w+}", path)) - NO_IDS.keys()
-        assert parameter in hers, f"teach this test the parameters of {path}"
-        for its_id in (*hers[parameter], str(uuid4())):
-            answer = await ask(bob.http, method, filled(path.replace(parameter, its_id)))
+        parameters = sorted(set(re.findall(r"{\w+}", path)) - NO_IDS.keys())
+        assert hers.keys() >= set(parameters), f"teach this test the parameters of {path}"
+        for ids in product(*((*hers[parameter], str(uuid4())) for parameter in parameters)):
+            its_path = path
+            for parameter, its_id in zip(parameters, ids, strict=True):
+                its_path = its_path.replace(parameter, its_id)
+            answer = await ask(bob.http, method, filled(its_path), route=path)
             assert answer.status_code == 404, (method, path)
     answer = await ask(bob.http, "post", "/api/v1/jobs/video-translate/create", upload["id"])
     assert answer.status_code == 404
@@ -101,6 +127,42 @@ async def test_what_is_another_s_does_not_exist(
     assert (await alice.http.get("/api/v1/auth/sessions")).json()["sessions"] == sessions
     seen = [(await alice.http.get(f"/api/v1/jobs/{job['id']}")).json()["status"] for job in jobs]
     assert seen == ["pending", "completed"]
+    assert (await alice.http.get(f"/api/v1/teams/{team['id']}")).json() == team
+    invitations = await alice.http.get(f"/api/v1/teams/{team['id']}/invitations")
+    assert invitations.json()["invitations"] == [invited["invitation"]]
+
+
+def names_a_team(operation: dict[str, Any], document: dict[str, Any]) -> str | None:
+    """Whether a route takes the id of a team in its query or its body, as the OpenAPI document says."""
+    if any((one["in"], one["name"]) == ("query", "team_id") for one in operation.get("parameters", [])):
+        return "query"
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    schema = document["components"]["schemas"].get(body.get("$ref", "").rpartition("/")[2], body)
+    return "body" if "team_id" in schema.get("properties", {}) else None
+
+
+async def test_a_team_of_others_does_not_exist_wherever_it_is_named(
+    alice: Person, bob: Person, anyone: httpx.AsyncClient, operations: list[tuple[str, str, dict[str, Any]]]
+) -> None:
+    document = (await anyone.get("/schema/openapi.json")).json()
+    team = (await alice.http.post("/api/v1/teams", json={"name": "Hers"})).json()
+    upload = await upload_video(bob)
+    asked = 0
+    for method, path, operation in operations:
+        place = names_a_team(operation, document)
+        for team_id in (team["id"], str(uuid4())) if place else ():
+            wish = {**BODIES.get((method, "/" + path.rpartition("/")[2]), {}), "team_id": team_id}
+            if path.endswith("/create"):
+                languages = {"target_language": "pt"}
+                if path.endswith(("subtitle-generate/create", "subtitle-translate/create")):
+                    languages = {"target_languages": ["pt"]}  # type: ignore[dict-item]
+                wish |= {"upload_id": upload["id"], **languages}
+            sent: dict[str, Any] = {"params": wish} if place == "query" else {"json": wish}
+            answer = await bob.http.request(method, path, **sent)
+            assert answer.status_code == 404, (method, path, answer.text)
+            assert "team" in answer.json()["detail"], (method, path)
+            asked += 1
+    assert asked >= 16
 
 
 async def test_a_page_cannot_be_continued_into_another_s_jobs(alice: Person, bob: Person) -> None:
