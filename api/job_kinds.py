@@ -36,7 +36,7 @@ Targets = Annotated[list[LanguageTag], msgspec.Meta(min_length=1, max_length=MAX
 Voices = Annotated[dict[LanguageTag, VoiceName], msgspec.Meta(max_length=MAX_TARGETS)]
 
 
-class _Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What every job is asked with."""
 
     upload_id: UUID
