@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from importlib.metadata import version
 
@@ -23,6 +23,7 @@ from api.health import health_router
 from api.jobs import jobs_router
 from api.keys import keys_router
 from api.languages import languages_router
+from api.metrics import metrics_router
 from api.rate_limits import RateLimits, add_rate_limit_headers
 from api.services import Services, provide_identity, provide_owner_id, provide_services
 from api.teams import invitations_router, teams_router
@@ -40,7 +41,9 @@ from octavia_stream.errors import DependencyUnavailable
 from octavia_stream.jobs.retention import Cleaner
 from octavia_stream.mail.smtp import SmtpMail
 from octavia_stream.models.registry import Registry
-from octavia_stream.runtime import Runtime, load_secret, open_runtime
+from octavia_stream.runtime import Runtime, load_secret, open_runtime, storage_url
+from octavia_stream.telemetry.process_card import Presence
+from octavia_stream.telemetry.state import ServerState
 
 OpenRuntime = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
 
@@ -61,7 +64,9 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
             runtime_of(settings) as runtime,
             open_orders(settings, runtime.pool, runtime.charges.prices) as orders,
             RateLimits(_redis_url(settings), settings.limits) as limits,
+            AsyncExitStack() as presences,
         ):
+            await presences.enter_async_context(Presence(runtime.redis, "api"))
             app.state.services = _services(runtime, orders, limits)
             cleaning = asyncio.create_task(_cleaner(runtime).run(), name="retention")
             try:
@@ -89,6 +94,7 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
                 ],
             ),
             health_router,
+            metrics_router,
         ],
         lifespan=[lifespan],
         dependencies={
@@ -122,6 +128,7 @@ def _services(runtime: Runtime, orders: Orders | None, limits: RateLimits) -> Se
         tickets=Tickets(runtime.redis),
         limits=limits,
         removal=Removal(runtime.pool, runtime.jobs, runtime.objects),
+        state=ServerState(runtime.pool, storage_url(settings)),
         access=Access(runtime.pool),
         teams=TeamStore(runtime.pool),
         invitations=InvitationStore(runtime.pool),

@@ -12,6 +12,8 @@ import structlog
 from litestar.datastructures import MutableScopeHeaders
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from octavia_stream.telemetry.metrics import HTTP_REQUEST
+
 REQUEST_ID_HEADER = "X-Request-ID"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
@@ -27,6 +29,8 @@ NO_STORE = "no-store"
 
 SEND_DEADLINE_S = 30.0
 """How long a client may leave a piece of its answer unread (64 kB at most) before the exchange is given up."""
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "WEBSOCKET"})
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -49,12 +53,11 @@ class Correlation:
                     raise
                 log.info("client_too_slow", path=scope["path"])
             finally:
+                seconds = time.monotonic() - exchange.started
+                method = str(scope.get("method", "WEBSOCKET"))
+                _count(scope, method, exchange.status, seconds)
                 log.info(
-                    "request",
-                    method=scope.get("method", "WEBSOCKET"),
-                    path=scope["path"],
-                    status=exchange.status,
-                    seconds=round(time.monotonic() - exchange.started, 4),
+                    "request", method=method, path=scope["path"], status=exchange.status, seconds=round(seconds, 4)
                 )
 
 
@@ -86,6 +89,13 @@ class _Exchange:
         except TimeoutError:
             self.stuck = True
             raise
+
+
+def _count(scope: Scope, method: str, status: int | None, seconds: float) -> None:
+    """By the route and not by the path: those hold ids, and anybody may make them up, as they may methods."""
+    route = scope.get("path_template") or "none"
+    known = method if method in METHODS else "other"
+    HTTP_REQUEST.labels(known, route, "none" if status is None else str(status)).observe(seconds)
 
 
 def _request_id(scope: Scope) -> str:

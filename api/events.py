@@ -26,6 +26,7 @@ from api.services import JobId, OwnerId, Services, TheServices
 from octavia_stream.accounts.api_keys import Scope
 from octavia_stream.errors import InvalidRequest, OctaviaError
 from octavia_stream.events.event import TERMINAL_EVENTS, JobEventRecord
+from octavia_stream.telemetry.metrics import EVENT_CLIENTS
 
 HEARTBEAT_S = 15.0
 """Silence this long is broken by a comment, so that proxies keep the connection."""
@@ -66,9 +67,10 @@ async def stream_job_events(
 async def _messages(job_id: UUID, after: int, services: Services) -> AsyncIterator[ServerSentEventMessage]:
     yield ServerSentEventMessage(data=None, comment="following", retry=RETRY_MS)
     closing = asyncio.ensure_future(services.closing.wait())
-    async with aclosing(records_or_silence(services, job_id, after, closing)) as records:
-        async for record in records:
-            yield _message(record)
+    with EVENT_CLIENTS.labels("sse").track_inprogress():
+        async with aclosing(records_or_silence(services, job_id, after, closing)) as records:
+            async for record in records:
+                yield _message(record)
 
 
 def _message(record: JobEventRecord | None) -> ServerSentEventMessage:
@@ -88,7 +90,8 @@ async def watch_job(socket: WebSocket[Any, Any, State], job_id: JobId, services:
     if not origin_allowed(socket, services.runtime.settings.api.public_url):
         raise WebSocketException(code=api_errors.CLOSE_FORBIDDEN, detail="This page may not connect.")
     await socket.accept()
-    code, reason = await _serve(socket, job_id, services)
+    with EVENT_CLIENTS.labels("websocket").track_inprogress():
+        code, reason = await _serve(socket, job_id, services)
     with suppress(WebSocketException, OSError, RuntimeError):  # the other side may be gone already
         await socket.close(code=code, reason=reason)
 

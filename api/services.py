@@ -23,6 +23,7 @@ from octavia_stream.billing.orders import Orders
 from octavia_stream.mail.smtp import SmtpMail
 from octavia_stream.models.registry import Registry
 from octavia_stream.runtime import Runtime
+from octavia_stream.telemetry.state import ServerState
 
 AnyConnection = ASGIConnection[Any, Any, Any, State]
 
@@ -37,6 +38,7 @@ class Services:
     tickets: Tickets
     limits: RateLimits
     removal: Removal
+    state: ServerState
     access: Access
     teams: TeamStore
     invitations: InvitationStore

@@ -10,6 +10,7 @@ from deployments import handles
 from octavia_stream.config import Settings
 from octavia_stream.errors import DependencyUnavailable, EngineUnavailable
 from octavia_stream.jobs.every_kind import EveryKind
+from octavia_stream.jobs.measured_engines import measured
 from octavia_stream.jobs.worker import JobWorker
 from octavia_stream.launcher.home import drain_request
 from octavia_stream.logs import configure_logs
@@ -30,7 +31,7 @@ class Host:
     def __init__(self, settings: Settings, asr: handles.Handle, mt: handles.Handle, tts: handles.Handle) -> None:
         configure_logs(settings)
         self._settings = settings
-        self._engines = handles.engines(asr, mt, tts, settings.serve)
+        self._engines = measured(handles.engines(asr, mt, tts, settings.serve))
         self._worker: JobWorker | None = None
         self._task: asyncio.Task[None] | None = None
         self._requests: asyncio.Task[None] | None = None

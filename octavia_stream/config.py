@@ -261,6 +261,8 @@ class Settings(BaseSettings):
     """Access token of the organisation at Polar that sells credits; without it nothing is sold."""
     polar_webhook_secret: SecretStr | None = None
     """With which Polar signs what it tells us."""
+    metrics_token: SecretStr | None = None
+    """Who shows it as a bearer token reads `/metrics` of the api; without it nobody does."""
     log_format: Literal["console", "json"] = "console"
     """`console` for people, `json` for machines."""
     api: ApiSettings = ApiSettings()

@@ -20,6 +20,7 @@ from octavia_stream.billing.transfer import Balance, Hold, HoldState, TakeBack, 
 from octavia_stream.database.pool import Connection, Row
 from octavia_stream.database.uuid7 import uuid7
 from octavia_stream.errors import Conflict, InsufficientCredits, InvalidRequest, NotFound
+from octavia_stream.telemetry.metrics import CREDITS_POSTED
 
 REVENUE = UUID("00000000-0000-7000-8000-000000000001")
 """What was charged for work. These five are made by the migration."""
@@ -274,6 +275,8 @@ async def _post(
     if row is None:
         # Somebody else's books took the key, the order or the job in this very moment.
         raise Conflict("This was booked already, for somebody else.")
+    # A transaction that is rolled back after this was counted too: a rare thing, and the books are not read from here.
+    CREDITS_POSTED.labels(kind).inc(amount)
     return _transfer(row)
 
 

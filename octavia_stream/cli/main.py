@@ -15,6 +15,7 @@ from octavia_stream.cli import subtitle as subtitle_command
 from octavia_stream.cli.audit import show_audit
 from octavia_stream.cli.client import Credentials
 from octavia_stream.cli.doctor import doctor
+from octavia_stream.cli.metrics import list_metrics
 from octavia_stream.cli.models import models_app
 from octavia_stream.cli.order import account_from
 from octavia_stream.cli.serve import serve_command
@@ -28,6 +29,7 @@ app.command(models_app, name="models")
 app.command(doctor, name="doctor")
 app.command(show_settings, name="settings")
 app.command(show_audit, name="audit")
+app.command(list_metrics, name="metrics")
 db_app = App(name="db", help="The database.")
 app.command(db_app)
 

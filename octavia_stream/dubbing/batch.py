@@ -26,6 +26,7 @@ from octavia_stream.media.demuxer import DecodeReport, Demuxer
 from octavia_stream.media.info import AudioTrack, MediaInfo
 from octavia_stream.media.muxer import MuxResult
 from octavia_stream.mt.routes import Route
+from octavia_stream.telemetry.metrics import STAGE, STAGE_MEDIA
 from octavia_stream.tts.voice import Voice
 from octavia_stream.vad.detector import SpeechDetector
 
@@ -150,7 +151,9 @@ async def _assembled(
 ) -> Dub:
     placed = ((item.segment.placement, item.segment.text) for item in segments)
     cues = _cues(((placement.start, placement.end, text) for placement, text in placed), end_s)
-    muxed = await assembly.run(heard, cues)
+    with STAGE.labels("assemble").time():
+        muxed = await assembly.run(heard, cues)
+    STAGE_MEDIA.labels("assemble").inc(muxed.length / muxed.codec_rate_hz)
     for warning in muxed.warnings:
         emit(Warned("muxing", warning))
     fit = report([(item.segment.placement, item.segment.slot) for item in segments])

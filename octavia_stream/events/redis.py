@@ -6,8 +6,8 @@ is dead, hung or wiped costs at most the seconds until somebody polls Postgres.
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from typing import Self, TypeAlias, cast
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, Self, TypeAlias, cast
 from uuid import UUID
 
 import msgspec
@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from octavia_stream.errors import DependencyUnavailable
 from octavia_stream.events.event import JobEventRecord
+from octavia_stream.telemetry.metrics import EVENTS_DROPPED
 
 STREAM_MAX_LENGTH = 1000
 STREAM_TTL_S = 3600
@@ -25,8 +26,12 @@ PUBLISH_TIMEOUT_S = 0.25
 """What a job may lose on one event while Redis hangs."""
 READ_MARGIN_S = 1.0
 KEPT_TIMEOUT_S = 1.0
+TOLD_TIMEOUT_S = 4.0
 PAUSE_AFTER_FAILURE_S = 2.0
 _WORK = "octavia:work"
+_COUNTS = "octavia:metrics"
+_CARD = "octavia:process:"
+_CARDS = "octavia:processes"
 
 _Answer: TypeAlias = "list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]"
 """What XREAD gives: (stream, [(entry id, fields)])."""
@@ -74,7 +79,10 @@ class RedisEvents:
 
     async def publish(self, job_id: UUID, records: Sequence[JobEventRecord]) -> None:
         """Add events of one job under the ids `{seq}-0`. Never raises; a failure mutes it for a moment."""
-        if not records or time.monotonic() < self._quiet_until:
+        if not records:
+            return
+        if time.monotonic() < self._quiet_until:
+            EVENTS_DROPPED.labels("redis").inc(len(records))
             return
         pipe = self._client.pipeline(transaction=False)
         for record in records:
@@ -90,6 +98,7 @@ class RedisEvents:
             # An id that is not the newest is refused: then another commit came first, and readers see the gap.
             await asyncio.wait_for(pipe.execute(raise_on_error=False), PUBLISH_TIMEOUT_S)
         except (RedisError, OSError):
+            EVENTS_DROPPED.labels("redis").inc(len(records))
             self._quiet_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
 
     async def read(self, after: Mapping[UUID, int], wait_s: float) -> dict[UUID, list[JobEventRecord]]:
@@ -147,6 +156,49 @@ class RedisEvents:
         except (RedisError, OSError) as error:
             raise DependencyUnavailable("Redis cannot be reached just now; try again in a few seconds.") from error
         return value.decode() if isinstance(value, bytes) else value
+
+    async def add_counts(self, changes: Mapping[str, float]) -> None:
+        """Add to what all processes have counted. Raises DependencyUnavailable."""
+        pipe = self._client.pipeline(transaction=True)
+        for name, change in changes.items():
+            pipe.hincrbyfloat(_COUNTS, name, change)
+        await self._answered(pipe.execute())
+
+    async def counts(self) -> dict[str, float]:
+        """What all processes have counted since Redis was empty. Raises DependencyUnavailable."""
+        found = await self._answered(self._client.hgetall(_COUNTS))
+        return {name.decode(): float(value) for name, value in found.items()}
+
+    async def show(self, card_id: str, card: bytes, seconds: int) -> None:
+        """Put a process's card up for a while. Raises DependencyUnavailable."""
+        pipe = self._client.pipeline(transaction=True)
+        pipe.set(_CARD + card_id, card, ex=seconds)
+        pipe.sadd(_CARDS, card_id)
+        await self._answered(pipe.execute())
+
+    async def shown(self) -> list[bytes]:
+        """Every card that is up. Raises DependencyUnavailable."""
+        ids = [member.decode() for member in await self._answered(self._client.smembers(_CARDS))]
+        if not ids:
+            return []
+        cards = await self._answered(self._client.mget([_CARD + card_id for card_id in ids]))
+        if gone := [card_id for card_id, card in zip(ids, cards, strict=True) if card is None]:
+            await self._answered(self._client.srem(_CARDS, *gone))
+        return [card for card in cards if card is not None]
+
+    async def withdraw(self, card_id: str) -> None:
+        """Take a card away. Raises DependencyUnavailable."""
+        pipe = self._client.pipeline(transaction=True)
+        pipe.delete(_CARD + card_id)
+        pipe.srem(_CARDS, card_id)
+        await self._answered(pipe.execute())
+
+    async def _answered(self, call: Awaitable[Any]) -> Any:
+        """An answer that nobody waits for. Raises DependencyUnavailable."""
+        try:
+            return await asyncio.wait_for(call, TOLD_TIMEOUT_S)
+        except (RedisError, OSError) as error:
+            raise DependencyUnavailable("Redis cannot be reached just now; try again in a few seconds.") from error
 
     async def _xread(self, cursors: Mapping[str, str], wait_s: float) -> "_Answer":
         reading = self._client.xread(

@@ -8,6 +8,7 @@ from octavia_stream.errors import NotFound
 from octavia_stream.jobs.job import Claim
 from octavia_stream.jobs.store import JobStore
 from octavia_stream.storage.objects import ObjectStore
+from octavia_stream.telemetry.metrics import CHUNK_RETRIES
 
 
 class JobCheckpoints:
@@ -34,7 +35,8 @@ class JobCheckpoints:
         return payload if await asyncio.to_thread(_sha256, payload) == sha256 else None
 
     async def begin(self, stage: Stage, index: int, digest: str) -> None:
-        await self._store.begin_chunk(self._claim, stage, index, digest)
+        if await self._store.begin_chunk(self._claim, stage, index, digest) > 1:
+            CHUNK_RETRIES.labels(stage).inc()
 
     async def save(self, stage: Stage, index: int, digest: str, payload: bytes) -> None:
         key = f"jobs/{self._claim.job.id}/chunks/{stage}/{index}-{digest[:16]}-{self._claim.epoch}"

@@ -25,6 +25,7 @@ from octavia_stream.events.feed import Head
 from octavia_stream.jobs import queries
 from octavia_stream.jobs.charges import Charges, NoCharges
 from octavia_stream.jobs.job import TERMINAL, Artifact, Claim, Job, JobFilter, JobKind, JobOptions, JobStatus
+from octavia_stream.telemetry.metrics import EVENTS_APPENDED, JOBS_ENDED, JOBS_SUBMITTED
 
 MAX_ATTEMPTS = 5
 """A job that takes its worker down every time must not do so for ever."""
@@ -241,6 +242,7 @@ class PostgresJobStore:
             await connection.fetchrow(queries.END, job_id, status, code, message, list(artifacts), report or {})
         )
         await self._charges.ended(connection, _job(row))
+        JOBS_ENDED.labels(row["kind"], status).inc()
         return await _append(connection, job_id, [event])
 
 
@@ -317,4 +319,8 @@ async def _append(connection: Connection, job_id: UUID, events: Sequence[JobEven
         [event.__struct_config__.tag for event in events],
         list(events),
     )
+    for event in events:
+        EVENTS_APPENDED.labels(event.__struct_config__.tag).inc()
+        if isinstance(event, Submitted):
+            JOBS_SUBMITTED.labels(row["kind"]).inc()
     return records

@@ -117,7 +117,7 @@ returning {_JOB}
 """  # noqa: S608
 
 # The job's row is locked by whoever calls these two, so numbers have no gaps.
-ADVANCE_SEQ = "update job set last_seq = last_seq + $2 where id = $1 returning last_seq, now() as at"
+ADVANCE_SEQ = "update job set last_seq = last_seq + $2 where id = $1 returning last_seq, kind, now() as at"
 
 APPEND_EVENTS = """
 insert into job_event (job_id, seq, at, type, data, run)

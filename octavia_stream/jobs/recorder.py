@@ -8,6 +8,7 @@ from octavia_stream.errors import DependencyUnavailable
 from octavia_stream.events.event import JobEvent, Progress
 from octavia_stream.jobs.job import Claim
 from octavia_stream.jobs.store import JobStore
+from octavia_stream.telemetry.metrics import EVENTS_DROPPED
 
 FLUSH_INTERVAL_S = 0.25
 
@@ -25,7 +26,9 @@ class EventRecorder:
     def emit(self, event: JobEvent) -> None:
         """Take an event and return at once."""
         if isinstance(event, Progress):
+            before = len(self._waiting)
             self._waiting = [other for other in self._waiting if not isinstance(other, Progress)]
+            EVENTS_DROPPED.labels("recorder").inc(before - len(self._waiting))
         self._waiting.append(event)
 
     async def run(self) -> None:

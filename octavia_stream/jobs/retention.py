@@ -11,6 +11,7 @@ from octavia_stream.errors import Conflict, NotFound, OctaviaError
 from octavia_stream.jobs.idempotency import IdempotencyKeys
 from octavia_stream.jobs.postgres import PostgresJobStore
 from octavia_stream.storage.objects import ObjectStore
+from octavia_stream.telemetry.metrics import RETENTION_FREED_BYTES, RETENTION_REMOVED
 from octavia_stream.uploads.store import UploadStore
 
 INTERVAL_S = 3600.0
@@ -79,6 +80,9 @@ class Cleaner:
             of_jobs.objects + of_uploads.objects,
             of_jobs.bytes + of_uploads.bytes,
         )
+        RETENTION_FREED_BYTES.inc(freed.bytes)
+        RETENTION_REMOVED.labels("jobs").inc(freed.jobs)
+        RETENTION_REMOVED.labels("uploads").inc(freed.uploads)
         if freed.jobs or freed.uploads:
             log.info("cleaned", jobs=freed.jobs, uploads=freed.uploads, objects=freed.objects, bytes=freed.bytes)
         return freed

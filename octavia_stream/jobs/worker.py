@@ -11,12 +11,15 @@ import structlog
 from octavia_stream.dubbing.checkpoints import Checkpoints
 from octavia_stream.dubbing.progress import Emit
 from octavia_stream.errors import DependencyUnavailable, LeaseLost, OctaviaError, StorageFull, StorageUnavailable
+from octavia_stream.events.event import JobEvent
 from octavia_stream.jobs.checkpoints import JobCheckpoints
 from octavia_stream.jobs.job import Artifact, Claim, JobStatus
+from octavia_stream.jobs.measured_run import measured_run
 from octavia_stream.jobs.recorder import EventRecorder
 from octavia_stream.jobs.removal import remove_leftovers
 from octavia_stream.jobs.scratch import worker_scratch
 from octavia_stream.runtime import Runtime
+from octavia_stream.telemetry.metrics import JOBS_GIVEN_BACK, LEASES_LOST
 
 log = structlog.get_logger()
 
@@ -96,13 +99,16 @@ class JobWorker:
         job_log = log.bind(job_id=str(claim.job.id), epoch=claim.epoch)
         recorder = EventRecorder(self._runtime.jobs, claim)
         try:
-            result = await self._watched(claim, scratch, recorder)
+            with measured_run(claim) as told:
+                result = await self._watched(claim, scratch, recorder, told)
         except _Cancelled:
             await self._finish(claim, recorder, "cancelled")
         except LeaseLost:
+            LEASES_LOST.inc()
             job_log.warning("lease_lost")
         except (DependencyUnavailable, StorageUnavailable) as error:
             # The job is sound, what it stands on is not: whoever claims it next goes on from its checkpoints.
+            JOBS_GIVEN_BACK.inc()
             job_log.warning("job_given_back", reason=str(error))
             await asyncio.sleep(self._settings.poll_s)
             await self._release(claim)
@@ -118,15 +124,20 @@ class JobWorker:
         else:
             await self._finish(claim, recorder, "completed", result=result)
 
-    async def _watched(self, claim: Claim, scratch: Path, recorder: EventRecorder) -> JobResult:
+    async def _watched(self, claim: Claim, scratch: Path, recorder: EventRecorder, told: Emit) -> JobResult:
         """Run the job beside its heartbeat and its events; the first of them to fail stops the others."""
         checkpoints = JobCheckpoints(self._runtime.jobs, self._runtime.objects, claim)
+
+        def emit(event: JobEvent) -> None:
+            told(event)
+            recorder.emit(event)
+
         with tempfile.TemporaryDirectory(dir=scratch, ignore_cleanup_errors=True) as directory:
             try:
                 async with asyncio.TaskGroup() as group:
                     beating = group.create_task(self._heartbeat(claim))
                     telling = group.create_task(recorder.run())
-                    result = await self._run_job(claim, Path(directory), checkpoints, recorder.emit)
+                    result = await self._run_job(claim, Path(directory), checkpoints, emit)
                     beating.cancel()
                     telling.cancel()
             except BaseExceptionGroup as errors:

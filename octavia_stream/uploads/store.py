@@ -8,6 +8,7 @@ import msgspec
 from octavia_stream.database.pool import Database, Row
 from octavia_stream.errors import Conflict, NotFound
 from octavia_stream.quotas.quotas import Quotas
+from octavia_stream.telemetry.metrics import UPLOADED_BYTES
 from octavia_stream.uploads.upload import Upload, display_name
 
 _UPLOAD = "id, owner_id, filename, content_type, size, sha256, key, created_at, media_info, created_by"
@@ -77,7 +78,10 @@ class UploadStore:
                 media_info,
                 created_by,
             )
-        return _upload(row)
+        upload = _upload(row)
+        kind = content_type.partition("/")[0]
+        UPLOADED_BYTES.labels(kind if kind in ("audio", "video", "text") else "other").inc(size)
+        return upload
 
     async def get(self, upload_id: UUID, owner_id: UUID) -> Upload:
         """Raises NotFound, also for another owner's upload."""

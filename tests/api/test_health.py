@@ -11,18 +11,28 @@ from api.app import create_app
 from octavia_stream.config import Settings
 from octavia_stream.events.redis import RedisEvents
 from octavia_stream.runtime import Runtime, open_runtime
+from octavia_stream.telemetry.process_card import Presence
 from tests.api.conftest import PASSWORD, serving
 
 pytestmark = pytest.mark.services
 
 
-async def test_a_server_with_its_services_is_alive_and_ready(anyone: httpx.AsyncClient) -> None:
+async def test_a_server_with_its_services_is_alive_and_ready(anyone: httpx.AsyncClient, runtime: Runtime) -> None:
     assert (await anyone.get("/livez")).json() == {"status": "ok"}
-    ready = await anyone.get("/readyz")
-    assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
+    async with Presence(runtime.redis, "worker") as worker:
+        await worker.tell()
+        ready = await anyone.get("/readyz")
+        assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
 
 
-async def test_without_redis_it_is_alive_and_says_what_is_missing(settings: Settings) -> None:
+async def test_without_a_worker_it_serves_and_says_what_does_not_happen(anyone: httpx.AsyncClient) -> None:
+    found = await anyone.get("/readyz")
+    assert (found.status_code, found.json()["status"]) == (200, "degraded")
+    (reason,) = found.json()["reasons"]
+    assert (reason["where"], reason["message"].endswith(".")) == ("worker", True)
+
+
+async def test_without_redis_it_serves_what_it_can_and_says_what_is_missing(settings: Settings) -> None:
     @asynccontextmanager
     async def without_redis(settings: Settings) -> AsyncIterator[Runtime]:
         # Port 9 of loopback: nobody listens.
@@ -33,9 +43,8 @@ async def test_without_redis_it_is_alive_and_says_what_is_missing(settings: Sett
     async with serving(app, settings) as address, httpx.AsyncClient(base_url=address, timeout=30) as client:
         assert (await client.get("/livez")).status_code == 200
         away = await client.get("/readyz")
-        assert (away.status_code, away.json()["code"]) == (503, "not_ready")
-        assert [fault["where"] for fault in away.json()["errors"]] == ["redis"]
-        assert away.headers["Retry-After"]
+        assert (away.status_code, away.json()["status"]) == (200, "degraded")
+        assert away.json()["reasons"] == [{"where": "redis", "message": "Redis cannot be reached."}]
 
         signed_up = await client.post("/api/v1/auth/sign-up", json={"email": "r@example.org", "password": PASSWORD})
         token = {"Authorization": f"Bearer {signed_up.json()['access_token']}"}
@@ -55,7 +64,9 @@ async def test_without_postgres_requests_are_503_with_a_time_to_retry(settings: 
     app = create_app(settings, without_postgres)
     async with serving(app, settings) as address, httpx.AsyncClient(base_url=address, timeout=30) as client:
         away = await client.get("/readyz")
-        assert [fault["where"] for fault in away.json()["errors"]] == ["postgres"]
+        assert (away.status_code, away.json()["code"]) == (503, "not_ready")
+        assert away.json()["errors"] == [{"where": "postgres", "message": "The database cannot be reached."}]
+        assert away.headers["Retry-After"]
         answer = await client.post("/api/v1/auth/log-in", json={"email": "a@example.org", "password": PASSWORD})
         assert (answer.status_code, answer.json()["code"]) == (503, "dependency_unavailable")
         assert answer.headers["Retry-After"]
