@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 from litestar.params import HeaderParameter
 
+from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.database.pool import Database
 from octavia_stream.errors import OctaviaError
 from octavia_stream.jobs.idempotency import Answered, IdempotencyKeys
@@ -46,6 +47,7 @@ async def once(
     taken = await keys.take(owner_id, key, fingerprint)
     if isinstance(taken, Answered):
         return msgspec.json.decode(taken.response, type=answer)
+    crash_point(CrashPoint.KEY_TAKEN)
     try:
         made = await work(taken.resource_id)
     except OctaviaError as error:
@@ -55,5 +57,6 @@ async def once(
         # Also when the client left and this task is cancelled.
         await asyncio.shield(keys.abandon(owner_id, key))
         raise
+    crash_point(CrashPoint.KEY_UNANSWERED)
     await keys.answer(owner_id, key, msgspec.json.encode(made))
     return made

@@ -11,6 +11,8 @@ from typing import Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, IPvAnyNetwork, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from octavia_stream.crash_points import CrashPoint
+
 
 def default_home() -> Path:
     """Where state lives. Root gets a place that other users can traverse: Postgres refuses to run as root."""
@@ -261,6 +263,8 @@ class Settings(BaseSettings):
     """Access token of the organisation at Polar that sells credits; without it nothing is sold."""
     polar_webhook_secret: SecretStr | None = None
     """With which Polar signs what it tells us."""
+    crash_point: CrashPoint | None = None
+    """For tests of survival alone: a process that reaches the place of this name kills itself."""
     metrics_token: SecretStr | None = None
     """Who shows it as a bearer token reads `/metrics` of the api; without it nobody does."""
     log_format: Literal["console", "json"] = "console"

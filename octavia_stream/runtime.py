@@ -18,6 +18,7 @@ from octavia_stream.billing.job_charges import JobCharges
 from octavia_stream.billing.prices import read_prices
 from octavia_stream.billing.welcome import welcome_gift
 from octavia_stream.config import Settings
+from octavia_stream.crash_points import arm
 from octavia_stream.database.pool import Database
 from octavia_stream.errors import DependencyUnavailable
 from octavia_stream.events.feed import EventFeed
@@ -59,6 +60,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """
     if settings.database_url is None or settings.redis_url is None:
         raise DependencyUnavailable("Set DATABASE_URL and REDIS_URL, or start the whole server with 'octavia serve'.")
+    arm(settings.crash_point)
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(Database(settings.database_url.get_secret_value()))
         redis = await stack.enter_async_context(RedisEvents(settings.redis_url.get_secret_value()))

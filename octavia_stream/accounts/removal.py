@@ -8,6 +8,7 @@ from uuid import UUID
 
 from octavia_stream.accounts.teams import enter
 from octavia_stream.billing import ledger
+from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.database.pool import Connection, Database, Row
 from octavia_stream.errors import Conflict, NotFound
 from octavia_stream.jobs.postgres import PostgresJobStore
@@ -60,6 +61,7 @@ class Removal:
             await _remove_owned(connection, [account_id, *teams])
             await connection.execute(_DELETE_TEAMS, teams)
             await connection.execute(_DELETE_ACCOUNT, account_id)
+        crash_point(CrashPoint.OWNER_FORGOTTEN)
         await self.remove_objects()
 
     async def remove_team(self, team_id: UUID, account_id: UUID) -> None:
@@ -84,6 +86,7 @@ class Removal:
                 else:
                     await self._objects.delete(row["key"])
                     count += 1
+                crash_point(CrashPoint.OBJECT_REMOVED)
                 await self._database.execute(_DONE, row["key"])
         return count
 

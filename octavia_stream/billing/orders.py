@@ -15,6 +15,7 @@ from octavia_stream.billing import ledger
 from octavia_stream.billing.polar import Message, Polar, PolarOrder
 from octavia_stream.billing.prices import PricingTiers
 from octavia_stream.config import Settings
+from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.database.pool import Database
 from octavia_stream.errors import Conflict, DependencyUnavailable, NotFound
 
@@ -68,6 +69,7 @@ class Orders:
         """Keep a message; `run` does what it asks for. Raises Forbidden, InvalidRequest, DependencyUnavailable."""
         message = self._polar.verify(body, headers)
         if await self._database.fetchrow(_RECEIVE, message.id, message.type, message.order_id) is not None:
+            crash_point(CrashPoint.MESSAGE_KEPT)
             self._told.set()
         return message
 
@@ -101,7 +103,9 @@ class Orders:
                 log.warning("order_waits", order=row["order_id"], reason=str(error))
                 await self._database.execute(_LATER, row["webhook_id"])
             else:
+                crash_point(CrashPoint.ORDER_CREDITED)
                 await self._database.execute(_SETTLED, row["webhook_id"], problem)
+                crash_point(CrashPoint.ORDER_SETTLED)
         return len(rows)
 
     async def reconcile(self) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from octavia_stream.captions.cues import Cue, write_srt, write_vtt
+from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.dubbing.progress import Emit
 from octavia_stream.events.event import ArtifactReady
 from octavia_stream.jobs.job import Artifact, Claim
@@ -71,6 +72,7 @@ class Artifacts:
         return f"jobs/{self._claim.job.id}/results/{self._claim.epoch}/{name}"
 
     def _keep(self, name: str, stored: StoredObject) -> None:
+        crash_point(CrashPoint.RESULT_STORED)
         content_type = CONTENT_TYPES[name.rpartition(".")[2]]
         self._emit(ArtifactReady(name, content_type, stored.size))
         self._stored.append(Artifact(name, self._key(name), content_type, stored.size, stored.sha256))

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 
+from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.dubbing.checkpoints import Stage
 from octavia_stream.errors import NotFound
 from octavia_stream.jobs.job import Claim
@@ -37,11 +38,14 @@ class JobCheckpoints:
     async def begin(self, stage: Stage, index: int, digest: str) -> None:
         if await self._store.begin_chunk(self._claim, stage, index, digest) > 1:
             CHUNK_RETRIES.labels(stage).inc()
+        crash_point(CrashPoint.ATTEMPT_RECORDED)
 
     async def save(self, stage: Stage, index: int, digest: str, payload: bytes) -> None:
         key = f"jobs/{self._claim.job.id}/chunks/{stage}/{index}-{digest[:16]}-{self._claim.epoch}"
         stored = await self._objects.put(key, payload)
+        crash_point(CrashPoint.CHECKPOINT_STORED)
         await self._store.finish_chunk(self._claim, stage, index, digest, key, stored.sha256)
+        crash_point(CrashPoint.CHECKPOINT_RECORDED)
 
 
 def _sha256(payload: bytes) -> str:

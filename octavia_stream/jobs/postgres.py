@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.database.pool import Connection, Database, Row
 from octavia_stream.database.uuid7 import uuid7
 from octavia_stream.dubbing.checkpoints import Stage
@@ -90,9 +91,11 @@ class PostgresJobStore:
             if job.submitted_at is not None:
                 return job
             await self._charges.submitted(connection, job)
+            crash_point(CrashPoint.CREDITS_RESERVED)
             await connection.fetchrow(queries.SUBMIT, job_id)
             records = await _append(connection, job_id, [Submitted()])
             job = _job(_found(await connection.fetchrow(queries.GET, job_id, owner_id)))
+        crash_point(CrashPoint.JOB_QUEUED)
         await self._publisher.publish(job_id, records)
         await self._publisher.notify_work()
         return job
@@ -107,6 +110,7 @@ class PostgresJobStore:
             if not row["held"]:
                 records = await self._end(connection, job_id, "cancelled", Cancelled())
             job = _job(_found(await connection.fetchrow(queries.GET, job_id, owner_id)))
+        crash_point(CrashPoint.JOB_CANCELLED)
         await self._publisher.publish(job_id, records)
         return job
 
@@ -120,6 +124,7 @@ class PostgresJobStore:
             await self._charges.submitted(connection, _job(_found(await connection.fetchrow(queries.RETRY, job_id))))
             records = await _append(connection, job_id, [Submitted()])
             job = _job(_found(await connection.fetchrow(queries.GET, job_id, owner_id)))
+        crash_point(CrashPoint.JOB_RETRIED)
         await self._publisher.publish(job_id, records)
         await self._publisher.notify_work()
         return job
@@ -166,6 +171,7 @@ class PostgresJobStore:
                     records = await self._end(connection, job_id, *ending)
                 else:
                     claim, records = await _take(connection, job_id, worker_id, lease_s)
+            crash_point(CrashPoint.JOB_CLAIMED)
             await self._publisher.publish(job_id, records)
             if claim is not None:
                 return claim
@@ -179,6 +185,7 @@ class PostgresJobStore:
     async def release(self, claim: Claim) -> None:
         """As the port says. A claim that was lost is released already: nothing is raised."""
         await self._database.execute(queries.RELEASE, claim.job.id, claim.epoch)
+        crash_point(CrashPoint.JOB_GIVEN_BACK)
         await self._publisher.notify_work()
 
     async def append(self, claim: Claim, events: Sequence[JobEvent]) -> None:
@@ -189,6 +196,7 @@ class PostgresJobStore:
             held = await _hold(connection, claim)
             events = await _reflect(connection, claim.job.id, held, events)
             records = await _append(connection, claim.job.id, events)
+        crash_point(CrashPoint.EVENTS_RECORDED)
         await self._publisher.publish(claim.job.id, records)
 
     async def begin_chunk(self, claim: Claim, stage: Stage, index: int, digest: str) -> int:
@@ -225,6 +233,7 @@ class PostgresJobStore:
             if status == "completed" and held["cancel_requested"]:
                 status, event, artifacts = "cancelled", Cancelled(), ()
             records = await self._end(connection, claim.job.id, status, event, artifacts, report)
+        crash_point(CrashPoint.JOB_ENDED)
         await self._publisher.publish(claim.job.id, records)
 
     async def _end(
@@ -242,6 +251,7 @@ class PostgresJobStore:
             await connection.fetchrow(queries.END, job_id, status, code, message, list(artifacts), report or {})
         )
         await self._charges.ended(connection, _job(row))
+        crash_point(CrashPoint.CREDITS_CAPTURED)
         JOBS_ENDED.labels(row["kind"], status).inc()
         return await _append(connection, job_id, [event])
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from uuid import UUID
 
+from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.jobs.job import Artifact, Claim
 from octavia_stream.jobs.postgres import PostgresJobStore
 from octavia_stream.jobs.store import JobStore
@@ -18,6 +19,7 @@ async def remove_job(jobs: PostgresJobStore, objects: ObjectStore, job_id: UUID,
     Whoever is interrupted in between leaves objects that belong to nothing; `octavia audit --repair` removes those.
     """
     await jobs.delete(job_id, owner_id)
+    crash_point(CrashPoint.JOB_FORGOTTEN)
     await objects.delete_prefix(f"jobs/{job_id}")
 
 

@@ -6,6 +6,7 @@ import msgspec
 import structlog
 
 from octavia_stream.config import RetentionSettings
+from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.database.pool import Database
 from octavia_stream.errors import Conflict, NotFound, OctaviaError
 from octavia_stream.jobs.idempotency import IdempotencyKeys
@@ -93,6 +94,7 @@ class Cleaner:
             for job_id in expired:
                 if not await self._jobs.delete_expired(job_id, days):
                     continue
+                crash_point(CrashPoint.EXPIRED_JOB_FORGOTTEN)
                 jobs += 1
                 async for listed in self._objects.list(f"jobs/{job_id}"):
                     objects += 1
@@ -109,6 +111,7 @@ class Cleaner:
                 except (Conflict, NotFound):
                     # It was used or deleted since it was found.
                     continue
+                crash_point(CrashPoint.EXPIRED_UPLOAD_FORGOTTEN)
                 await self._objects.delete(upload.key)
                 uploads += 1
                 size += upload.size

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import structlog
 
+from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.dubbing.checkpoints import Checkpoints
 from octavia_stream.dubbing.progress import Emit
 from octavia_stream.errors import DependencyUnavailable, LeaseLost, OctaviaError, StorageFull, StorageUnavailable
@@ -166,6 +167,7 @@ class JobWorker:
         try:
             await recorder.flush()
             await self._tidy(claim, artifacts)
+            crash_point(CrashPoint.LEFTOVERS_REMOVED)
             await self._runtime.jobs.finish(
                 claim,
                 status,

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 
+from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.database.pool import Database, Row
 from octavia_stream.errors import Conflict, NotFound
 from octavia_stream.quotas.quotas import Quotas
@@ -99,6 +100,7 @@ class UploadStore:
             if await connection.fetchval(_IS_USED, upload_id, owner_id):
                 raise Conflict("Jobs were made of this upload; delete those first.")
             await connection.execute(_DELETE, upload_id)
+        crash_point(CrashPoint.UPLOAD_FORGOTTEN)
         return upload
 
     async def give(self, upload_id: UUID, owner_id: UUID, to: UUID) -> Upload:
