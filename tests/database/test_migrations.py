@@ -34,6 +34,7 @@ async def test_migrations_apply_roll_back_and_apply_again(empty_database: str) -
     ours = jobs | {"ledger_account", "credit_hold", "credit_transfer", "polar_event", "idempotency_key"}
     ours |= {"log_in", "refresh_token", "password_reset", "api_key", "object_removal"}
     ours |= {"tenant", "team", "team_member", "team_invitation"}
+    ours |= {"sound_use", "open_upload"}
     ours |= {"admin_act", "cleaning"}
     await migrate(empty_database)
     assert await _tables(empty_database) == ours
