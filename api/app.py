@@ -27,6 +27,7 @@ from api.metrics import metrics_router
 from api.rate_limits import RateLimits, add_rate_limit_headers
 from api.services import Services, provide_identity, provide_owner_id, provide_services
 from api.teams import invitations_router, teams_router
+from api.throttling import AddressLimits, RequestLimits
 from api.tickets import Tickets
 from api.tokens import AccessTokens
 from api.uploads import upload_router
@@ -41,6 +42,7 @@ from octavia_stream.errors import DependencyUnavailable
 from octavia_stream.jobs.retention import Cleaner
 from octavia_stream.mail.smtp import SmtpMail
 from octavia_stream.models.registry import Registry
+from octavia_stream.quotas.throttle import Throttle
 from octavia_stream.runtime import Runtime, load_secret, open_runtime, storage_url
 from octavia_stream.telemetry.process_card import Presence
 from octavia_stream.telemetry.state import ServerState
@@ -64,10 +66,11 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
             runtime_of(settings) as runtime,
             open_orders(settings, runtime.pool, runtime.charges.prices) as orders,
             RateLimits(_redis_url(settings), settings.limits) as limits,
+            Throttle(_redis_url(settings)) as throttle,
             AsyncExitStack() as presences,
         ):
             await presences.enter_async_context(Presence(runtime.redis, "api"))
-            app.state.services = _services(runtime, orders, limits)
+            app.state.services = _services(runtime, orders, limits, throttle)
             cleaning = asyncio.create_task(_cleaner(runtime).run(), name="retention")
             try:
                 yield
@@ -103,7 +106,7 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
             "identity": Provide(provide_identity),
         },
         before_send=[add_rate_limit_headers],
-        middleware=[_authentication()],
+        middleware=[AddressLimits(), _authentication()],
         exception_handlers={Exception: problem_response},
         request_max_body_size=MAX_JSON_BYTES,
         openapi_config=_openapi(),
@@ -117,7 +120,7 @@ def _cleaner(runtime: Runtime) -> Cleaner:
     return Cleaner(runtime.pool, runtime.jobs, runtime.uploads, runtime.objects, runtime.settings.retention)
 
 
-def _services(runtime: Runtime, orders: Orders | None, limits: RateLimits) -> Services:
+def _services(runtime: Runtime, orders: Orders | None, limits: RateLimits, throttle: Throttle) -> Services:
     settings = runtime.settings
     return Services(
         runtime=runtime,
@@ -127,6 +130,7 @@ def _services(runtime: Runtime, orders: Orders | None, limits: RateLimits) -> Se
         ),
         tickets=Tickets(runtime.redis),
         limits=limits,
+        requests=RequestLimits(throttle, runtime.quotas, runtime.pool, settings.limits),
         removal=Removal(runtime.pool, runtime.jobs, runtime.objects),
         state=ServerState(runtime.pool, storage_url(settings)),
         access=Access(runtime.pool),

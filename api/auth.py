@@ -18,6 +18,7 @@ from api.services import AnyConnection, OwnerId, Services, TheServices, WhoAsks,
 from api.tickets import TICKET_S
 from octavia_stream.accounts.account import Account
 from octavia_stream.accounts.api_keys import PREFIX as API_KEY_PREFIX
+from octavia_stream.accounts.api_keys import Scope
 from octavia_stream.accounts.log_ins import OpenLogIn
 from octavia_stream.errors import Forbidden, NotFound, Unauthorized
 
@@ -78,8 +79,19 @@ class BearerAuthentication(AbstractAuthenticationMiddleware):
     async def authenticate_request(self, connection: AnyConnection) -> AuthenticationResult:
         opt = connection.route_handler.opt
         identity = await identify(connection, tickets_allowed=bool(opt.get(TICKET_SCHEME)))
+        await services_of(connection).requests.account_asks(connection, identity.account_id, opt)
         identity.require(opt.get(SCOPE_OPT))
         return AuthenticationResult(user=identity.account_id, auth=identity)
+
+
+async def identify_socket(connection: AnyConnection, scope: Scope) -> Identity:
+    """Whose WebSocket it is, which no middleware asks. Raises Unauthorized, Forbidden, RateLimited, and as above."""
+    requests = services_of(connection).requests
+    await requests.address_asks(connection)
+    identity = await identify(connection, tickets_allowed=True)
+    await requests.account_asks(connection, identity.account_id, {})
+    identity.require(scope)
+    return identity
 
 
 async def identify(connection: AnyConnection, *, tickets_allowed: bool) -> Identity:

@@ -52,6 +52,7 @@ CLOSE_UNAUTHENTICATED = 4401
 CLOSE_FORBIDDEN = 4403
 CLOSE_NOT_FOUND = 4404
 CLOSE_INVALID = 4400
+CLOSE_TOO_MANY = 4429
 CLOSE_INTERNAL = 1011
 CLOSE_RESTARTING = 1012
 CLOSE_TRY_AGAIN = 1013
@@ -62,6 +63,7 @@ CLOSE_CODE: dict[type[errors.OctaviaError], int] = {
     errors.Forbidden: CLOSE_FORBIDDEN,
     errors.NotFound: CLOSE_NOT_FOUND,
     errors.DependencyUnavailable: CLOSE_TRY_AGAIN,
+    errors.RateLimited: CLOSE_TOO_MANY,
 }
 
 log = structlog.stdlib.get_logger(__name__)
@@ -211,7 +213,7 @@ _DESCRIPTIONS = {
     413: "Larger or longer than this server accepts.",
     415: "The body is of a type this route does not take.",
     416: "The range lies outside the file.",
-    429: "This was tried too often; try again after `Retry-After`.",
+    429: "These are too many requests, or this was tried too often; try again after `Retry-After`.",
     422: "Understood, and it cannot be done.",
     500: "The server made a mistake.",
     503: "Something the server needs is away; try again after `Retry-After`.",
@@ -232,5 +234,5 @@ def problems(*statuses: int) -> dict[int, ResponseSpec]:
             media_type=PROBLEM_JSON,
             generate_examples=False,
         )
-        for status in sorted({*statuses, *barred, 400, 500, 503})
+        for status in sorted({*statuses, *barred, 400, 429, 500, 503})
     }

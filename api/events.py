@@ -19,7 +19,7 @@ from litestar.response import ServerSentEvent
 from litestar.response.sse import ServerSentEventMessage
 
 from api import errors as api_errors
-from api.auth import PROTECTED, PUBLIC, TICKET_SCHEME, identify, origin_allowed
+from api.auth import PROTECTED, PUBLIC, TICKET_SCHEME, identify_socket, origin_allowed
 from api.errors import problems
 from api.identity import for_keys
 from api.services import JobId, OwnerId, Services, TheServices
@@ -85,7 +85,8 @@ def _message(record: JobEventRecord | None) -> ServerSentEventMessage:
 async def watch_job(socket: WebSocket[Any, Any, State], job_id: JobId, services: TheServices) -> None:
     """The same records as JSON texts. Closes with 1000 after the last one.
 
-    4401: no valid token or ticket; 4404: no such job of yours; 4400: `after` is not a number.
+    4401: no valid token or ticket; 4404: no such job of yours; 4400: `after` is not a number;
+    4429: too many requests.
     """
     if not origin_allowed(socket, services.runtime.settings.api.public_url):
         raise WebSocketException(code=api_errors.CLOSE_FORBIDDEN, detail="This page may not connect.")
@@ -99,8 +100,7 @@ async def watch_job(socket: WebSocket[Any, Any, State], job_id: JobId, services:
 async def _serve(socket: WebSocket[Any, Any, State], job_id: UUID, services: Services) -> tuple[int, str]:
     """Send until the job ends, the client leaves or the server stops; returns what to close with."""
     try:
-        identity = await identify(socket, tickets_allowed=True)
-        identity.require(READ)
+        identity = await identify_socket(socket, READ)
         owner_id = await services.access.owner_of_job(job_id, identity.account_id, "jobs:read")
         await services.runtime.jobs.get(job_id, owner_id)
         after = _sequence(socket.query_params.get("after", "0"))

@@ -9,6 +9,7 @@ from litestar import Router, get
 
 from api.errors import Fault, NotReady, problems
 from api.services import Services, TheServices
+from api.throttling import RATE_OPT, UNCOUNTED
 from octavia_stream.errors import DependencyUnavailable, OctaviaError
 from octavia_stream.runtime import Runtime
 from octavia_stream.telemetry.process_card import present
@@ -90,4 +91,4 @@ async def _fault(where: str, name: str, check: Awaitable[object]) -> Fault | Non
     return None
 
 
-health_router = Router("", route_handlers=[livez, readyz], tags=["health"], opt={"public": True})
+health_router = Router("", route_handlers=[livez, readyz], tags=["health"], opt={"public": True, RATE_OPT: UNCOUNTED})

@@ -105,11 +105,8 @@ class RateLimits:
         allowed = await self._asked(self._limiter.hit(item, *who))
         stats = await self._asked(self._limiter.get_window_stats(item, *who))
         wait_s = max(1, round(stats.reset_time - time.time()))
-        # Draft 10 of "RateLimit header fields for HTTP" (IETF httpapi): structured fields.
-        connection.scope["state"][HEADERS_KEY] = {
-            "RateLimit-Policy": f'"{limit.name}";q={limit.amount};w={limit.seconds}',
-            "RateLimit": f'"{limit.name}";r={max(0, stats.remaining)};t={wait_s}',
-        }
+        left = max(0, stats.remaining)
+        tell_limit(connection.scope, limit.name, limit.amount, limit.seconds, left, wait_s, "attempt")
         if not allowed:
             raise RateLimited(f"This was tried too often; try again in {wait_s} seconds.", wait_s)
 
@@ -124,11 +121,26 @@ async def add_rate_limit_headers(message: Message, scope: Scope) -> None:
     """Hook `before_send`: what a limit has left is said on every answer it counted, refusals too."""
     if message["type"] != "http.response.start":
         return
-    found = (scope.get("state") or {}).get(HEADERS_KEY, {})
-    message["headers"] = [
-        *message.get("headers", []),
-        *((name.lower().encode(), value.encode()) for name, value in found.items()),
-    ]
+    told = list((scope.get("state") or {}).get(HEADERS_KEY, {}).values())
+    if told:
+        message["headers"] = [
+            *message.get("headers", []),
+            (b"ratelimit-policy", ", ".join(policy for policy, _ in reversed(told)).encode()),
+            (b"ratelimit", ", ".join(level for _, level in reversed(told)).encode()),
+        ]
+
+
+def tell_limit(
+    scope: Scope, name: str, amount: int, seconds: int, left: int, reset_s: int, place: str | None = None
+) -> None:
+    """Say in the answer what this limit has left: draft 10 of "RateLimit header fields for HTTP" (IETF httpapi).
+
+    The limit that was asked last, which is the narrowest, is named first. place: of limits with the same one only the
+    last is told.
+    """
+    told = scope["state"].setdefault(HEADERS_KEY, {})
+    told.pop(place or name, None)
+    told[place or name] = (f'"{name}";q={amount};w={seconds}', f'"{name}";r={left};t={reset_s}')
 
 
 def client_address(connection: AnyConnection) -> str:

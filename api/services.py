@@ -13,6 +13,7 @@ from litestar.params import FromPath, QueryParameter
 
 from api.identity import Identity, team_action
 from api.rate_limits import RateLimits
+from api.throttling import RequestLimits
 from api.tickets import Tickets
 from api.tokens import AccessTokens
 from octavia_stream.accounts.access import Access
@@ -37,6 +38,7 @@ class Services:
     tokens: AccessTokens
     tickets: Tickets
     limits: RateLimits
+    requests: RequestLimits
     removal: Removal
     state: ServerState
     access: Access

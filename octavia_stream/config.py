@@ -56,6 +56,12 @@ class TierSettings(_Section):
     """Bytes of uploads and results together; 0 sets no bound."""
     sound_minutes: int = Field(default=0, ge=0)
     """Minutes of sound in jobs, in 30 days; by what a file says until it is decoded. 0 sets no bound."""
+    reads_per_minute: int = Field(default=3000, ge=0)
+    """Requests of an account that change nothing, its API keys included; 0 sets no bound."""
+    writes_per_minute: int = Field(default=600, ge=0)
+    """Requests of an account that change something; 0 sets no bound."""
+    uploads_per_minute: int = Field(default=1200, ge=0)
+    """Uploads of an account, and pieces of uploads; 0 sets no bound."""
 
 
 class LimitSettings(_Section):
@@ -66,6 +72,8 @@ class LimitSettings(_Section):
     """Further tiers by name, as JSON such as `{"studio": {"concurrent_jobs": 500}}`; what one leaves out is as
     in the code, not as set for `standard`."""
 
+    requests_per_address: int = Field(default=6000, ge=0)
+    """Requests from one address (of IPv6: one /64), in a minute; 0 sets no bound."""
     log_in_attempts: int = Field(default=10, ge=1)
     """Passwords tried in a row for one account from one address, in 15 minutes."""
     log_in_attempts_per_account: int = Field(default=100, ge=1)

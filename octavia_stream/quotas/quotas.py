@@ -4,7 +4,8 @@ Whoever is about to take something calls one of the functions of `Quotas` with t
 It waits until no other transaction of this owner is between its question and its commit, counts, and raises
 QuotaExceeded or returns. What is counted is rows that exist: there is no counter that could go wrong.
 
-owner_id: whose jobs and uploads they are, an account or a team. Locks are taken in this order: a job's row, this one, the ledger's.
+owner_id: whose jobs and uploads they are, an account or a team. Locks are taken in this order: a job's row, this one,
+the ledger's.
 """
 
 from collections.abc import Mapping
@@ -49,6 +50,7 @@ insert into open_upload (id, owner_id, size, expires_at) values ($1, $2, $3, now
 """
 _CLOSE_UPLOAD = "delete from open_upload where id = $1"
 _FORGET_UPLOADS = "delete from open_upload where owner_id = $1 and expires_at <= now()"
+_TIER = "select tier from tenant where id = $1"
 _SET_TIER = "update tenant set tier = $2 where id = $1 returning id"
 
 
@@ -105,6 +107,11 @@ class Quotas:
     async def require_room(self, database: Database, owner_id: UUID, size: int) -> None:
         """Refuse early what would be refused later. Promises nothing: others may take the room meanwhile."""
         _require((await self.usage(database, owner_id)).quota("storage_bytes"), size)
+
+    async def tier_of(self, database: Database, owner_id: UUID) -> str | None:
+        """The name of the owner's tier; None when there is no such owner."""
+        tier: str | None = await database.fetchval(_TIER, owner_id)
+        return tier
 
     async def set_tier(self, database: Database, owner_id: UUID, tier: str) -> None:
         """Give an account or a team another tier. Raises NotFound when it or the tier does not exist."""
