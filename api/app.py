@@ -18,12 +18,13 @@ from api.account import account_router
 from api.auth import BEARER_SCHEME, TICKET_SCHEME, BearerAuthentication, auth_router
 from api.billing import billing_router
 from api.correlation import Correlation
-from api.errors import problem_response
 from api.health import health_router
 from api.jobs import jobs_router
 from api.keys import keys_router
 from api.languages import languages_router
 from api.metrics import metrics_router
+from api.openai_audio import openai_router
+from api.openai_errors import error_response
 from api.rate_limits import RateLimits, add_rate_limit_headers
 from api.services import Services, provide_identity, provide_owner_id, provide_services
 from api.teams import invitations_router, teams_router
@@ -39,6 +40,7 @@ from octavia_stream.accounts.teams import TeamStore
 from octavia_stream.billing.orders import Orders, open_orders
 from octavia_stream.config import Settings
 from octavia_stream.errors import DependencyUnavailable
+from octavia_stream.instant.tidying import keep_tidy
 from octavia_stream.jobs.retention import Cleaner
 from octavia_stream.mail.smtp import SmtpMail
 from octavia_stream.models.registry import Registry
@@ -72,12 +74,15 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
             await presences.enter_async_context(Presence(runtime.redis, "api"))
             app.state.services = _services(runtime, orders, limits, throttle)
             cleaning = asyncio.create_task(_cleaner(runtime).run(), name="retention")
+            longest = timedelta(seconds=settings.openai.deadline_s)
+            tidying = asyncio.create_task(keep_tidy(runtime.credits, runtime.objects, longest), name="calls: tidy")
             try:
                 yield
             finally:
                 app.state.services.closing.set()
                 cleaning.cancel()
-                await asyncio.gather(cleaning, return_exceptions=True)
+                tidying.cancel()
+                await asyncio.gather(cleaning, tidying, return_exceptions=True)
 
     app = Litestar(
         route_handlers=[
@@ -96,6 +101,7 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
                     usage_router,
                 ],
             ),
+            openai_router(settings.openai),
             health_router,
             metrics_router,
         ],
@@ -107,7 +113,7 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
         },
         before_send=[add_rate_limit_headers],
         middleware=[AddressLimits(), _authentication()],
-        exception_handlers={Exception: problem_response},
+        exception_handlers={Exception: error_response},
         request_max_body_size=MAX_JSON_BYTES,
         openapi_config=_openapi(),
         logging_config=None,

@@ -119,7 +119,7 @@ def problem_response(request: Request[Any, Any, Any], error: Exception) -> Respo
         problem,
         status_code=problem.status,
         media_type=PROBLEM_JSON,
-        headers=_headers(error, problem.status),
+        headers=headers_of(error, problem.status),
     )
 
 
@@ -191,7 +191,8 @@ def _fields(extra: object) -> list[Fault]:
     ]
 
 
-def _headers(error: Exception, status: int) -> dict[str, str]:
+def headers_of(error: Exception, status: int) -> dict[str, str]:
+    """What goes with the answer to `error`."""
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     if isinstance(error, errors.RateLimited):
         headers["Retry-After"] = str(error.retry_after_s)

@@ -3,7 +3,7 @@
 Litestar's own form parser would write the file to disk before the handler sees it.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -67,3 +67,43 @@ async def _parts(body: AsyncIterator[bytes], boundary: str) -> AsyncGenerator[_P
                     yield part
     except MultipartError as error:
         raise InvalidRequest("The form is malformed or breaks off; send it again.") from error
+
+
+async def multipart_form(
+    body: AsyncIterator[bytes], boundary: str, keep: Callable[[IncomingFile], Awaitable[None]]
+) -> dict[str, list[str]]:
+    """Read a whole form: the file named `file` is given to `keep` as it comes, the other fields are returned by name.
+
+    Fields may stand before or after the file. Raises InvalidRequest when there is no file or there are two, and when
+    the form is malformed, breaks off, or its fields are too large.
+    """
+    fields: dict[str, list[str]] = {}
+    kept, left = False, MAX_FIELD_BYTES
+    parts = _parts(body, boundary)
+    async for part in parts:
+        if not isinstance(part, MultipartSegment):
+            continue
+        if part.name == "file" and part.filename is not None:
+            if kept:
+                raise InvalidRequest("Send one file in a form.")
+            kept = True
+            await keep(IncomingFile(part.filename, _one_part(parts)))
+            continue
+        value = bytearray()
+        async for piece in _one_part(parts):
+            value += piece
+            left -= len(piece)
+            if left < 0:
+                raise InvalidRequest("The fields of this form are too large.")
+        fields.setdefault(part.name or "", []).append(value.decode("utf-8", "replace"))
+    if not kept:
+        raise InvalidRequest("The form holds no file; send it as a field named 'file'.")
+    return fields
+
+
+async def _one_part(parts: AsyncGenerator[_Part]) -> AsyncIterator[bytes]:
+    """The content of the part that was just opened, up to its end."""
+    async for part in parts:
+        if not isinstance(part, bytes):
+            return
+        yield part

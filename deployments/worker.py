@@ -9,6 +9,7 @@ import structlog
 from deployments import handles
 from octavia_stream.config import Settings
 from octavia_stream.errors import DependencyUnavailable, EngineUnavailable
+from octavia_stream.instant.answering import CallServer
 from octavia_stream.jobs.every_kind import EveryKind
 from octavia_stream.jobs.measured_engines import measured
 from octavia_stream.jobs.worker import JobWorker
@@ -93,7 +94,10 @@ class Host:
             registry = Registry(self._settings.models, self._settings.home)
             worker_id = f"{socket.gethostname()}/{os.getpid()}"
             self._worker = JobWorker(runtime, EveryKind(runtime, self._engines, registry), worker_id)
+            calls = asyncio.create_task(CallServer(runtime, self._engines, registry).run(), name="calls")
             try:
                 await self._worker.run()
             finally:
                 self._worker = None
+                calls.cancel()
+                await asyncio.gather(calls, return_exceptions=True)

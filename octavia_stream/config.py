@@ -243,6 +243,25 @@ class BillingSettings(_Section):
     """Another address of Polar's API; else that of `polar_server`."""
 
 
+class OpenAISettings(_Section):
+    """The OpenAI-compatible routes below `/v1`, whose requests are answered while somebody waits."""
+
+    max_upload_bytes: int = Field(default=25 * 1024**2, ge=1024)
+    """Largest recording accepted, in bytes."""
+    max_duration_s: int = Field(default=3600, ge=1)
+    """Longest recording accepted, in seconds of decoded sound."""
+    concurrent_calls: int = Field(default=4, ge=1)
+    """Requests that one worker answers at once."""
+    waiting_calls: int = Field(default=32, ge=1)
+    """Requests that wait for a worker; more are turned away with 503."""
+    calls_per_account: int = Field(default=8, ge=1)
+    """Requests of one account under way at once; more are turned away with 429."""
+    patience_s: float = Field(default=30.0, gt=0)
+    """How long a request waits for a worker before it is turned away."""
+    deadline_s: float = Field(default=900.0, gt=1)
+    """How long answering one request may take."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set."""
 
@@ -286,4 +305,5 @@ class Settings(BaseSettings):
     billing: BillingSettings = BillingSettings()
     limits: LimitSettings = LimitSettings()
     mail: MailSettings = MailSettings()
+    openai: OpenAISettings = OpenAISettings()
     outbound: OutboundSettings = OutboundSettings()

@@ -24,6 +24,8 @@ from octavia_stream.errors import DependencyUnavailable
 from octavia_stream.events.feed import EventFeed
 from octavia_stream.events.redis import RedisEvents
 from octavia_stream.jobs.charges import EveryCharge
+from octavia_stream.instant.charges import CallCharges
+from octavia_stream.instant.switchboard import Switchboard
 from octavia_stream.jobs.postgres import PostgresJobStore
 from octavia_stream.quotas.job_quotas import JobQuotas
 from octavia_stream.quotas.quotas import Quotas
@@ -31,6 +33,8 @@ from octavia_stream.storage.objects import ObjectStore
 from octavia_stream.uploads.store import UploadStore
 
 SECRET_BYTES = 32
+HOLD_MARGIN_S = 60.0
+"""How much longer than a call may take its credits are held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,8 @@ class Runtime:
     feed: EventFeed
     credits: CreditStore
     charges: JobCharges
+    switchboard: Switchboard
+    call_charges: CallCharges
     quotas: Quotas
 
 
@@ -81,6 +87,10 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             feed=await stack.enter_async_context(EventFeed(jobs, redis)),
             credits=CreditStore(pool),
             charges=charges,
+            switchboard=await stack.enter_async_context(
+                Switchboard(settings.redis_url.get_secret_value(), settings.openai)
+            ),
+            call_charges=CallCharges(pool, charges.prices, settings.billing, settings.openai.deadline_s + HOLD_MARGIN_S),
             quotas=quotas,
         )
 

@@ -95,3 +95,34 @@ def _ends(text: str, segments: Sequence[str]) -> set[int]:
         position = start + len(stripped)
         ends.add(position)
     return ends
+
+
+def split_sentences(text: str, language: Language, longest: int) -> list[str]:
+    """The sentences of a written text, one line each, in order; one of more than `longest` characters in parts."""
+    return [
+        part
+        for line in text.splitlines()
+        for sentence in _sentences_of(" ".join(line.split()), language)
+        for part in _parts(sentence, longest)
+    ]
+
+
+def _sentences_of(line: str, language: Language) -> list[str]:
+    if language in LANGUAGE_CODES:
+        found = pysbd.Segmenter(language=language, clean=False).segment(line)
+    else:
+        found = re.split(rf"(?<=[.!?…])(?=[ {_CLOSERS}])|(?<=[。！？｡।॥؟۔።։။])(?![{_CLOSERS}])", line)
+    return [stripped for sentence in found if (stripped := sentence.strip())]
+
+
+def _parts(sentence: str, longest: int) -> list[str]:
+    """Cut after the clause nearest to the middle, else between words, else anywhere."""
+    if len(sentence) <= longest:
+        return [sentence]
+    middle = len(sentence) // 2
+    clauses = [found.end() for found in re.finditer(r"[,;:،؛，、；：—–](?=\s|$)", sentence)]
+    words = [found.start() for found in re.finditer(r"\s", sentence)]
+    places = [place for place in clauses or words if 0 < place < len(sentence)] or [middle]
+    cut = min(places, key=lambda place: abs(place - middle))
+    halves = sentence[:cut].strip(), sentence[cut:].strip()
+    return [part for half in halves if half for part in _parts(half, longest)]

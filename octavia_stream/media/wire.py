@@ -121,7 +121,24 @@ class Streamed(msgspec.Struct, frozen=True):
     picture: bool
 
 
-Task = ConfineRequest | ProbeRequest | DecodeRequest | MuxRequest | StreamRequest
+SoundFormat = Literal["mp3", "opus", "aac", "flac"]
+
+
+class EncodeRequest(msgspec.Struct, frozen=True, tag="encode"):
+    """Encode the mono sound of stdin as it comes. Answer: BYTES frames, then Encoded."""
+
+    format: SoundFormat
+    rate_hz: int
+
+
+class Encoded(msgspec.Struct, frozen=True):
+    """Answer to EncodeRequest, after the last bytes."""
+
+    length: int
+    """Samples at the codec's own rate."""
+
+
+Task = ConfineRequest | ProbeRequest | DecodeRequest | MuxRequest | StreamRequest | EncodeRequest
 
 
 class Request(msgspec.Struct, frozen=True):

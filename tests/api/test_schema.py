@@ -38,9 +38,11 @@ async def test_the_document_has_stable_names_and_says_that_errors_are_problems(a
     assert len(names) == len(set(names))
     assert {"upload", "createVideoTranslation", "processJob", "getJob", "downloadJob", STREAMS} <= set(names)
     for operation in operations:
+        # OpenAI's clients know another shape.
+        kind = "application/json" if operation["operationId"].startswith("openai") else "application/problem+json"
         for status, response in operation["responses"].items():
             if int(status) >= 400:
-                assert list(response["content"]) == ["application/problem+json"], operation["operationId"]
+                assert list(response["content"]) == [kind], operation["operationId"]
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["allowed", "not allowed"])

@@ -24,11 +24,15 @@ class Reports:
         for start in range(0, len(data), wire.BLOCK_BYTES):
             self._frame(wire.FrameKind.SAMPLES, data[start : start + wire.BLOCK_BYTES])
 
-    def piece(self, content: bytes, piece: wire.StreamPiece) -> None:
-        """Send a piece of a stream; waits while the parent is busy."""
+    def content(self, content: bytes) -> None:
+        """Send bytes of what is being made; waits while the parent is busy."""
         data = memoryview(content)
         for start in range(0, len(data), wire.BLOCK_BYTES):
             self._frame(wire.FrameKind.BYTES, data[start : start + wire.BLOCK_BYTES])
+
+    def piece(self, content: bytes, piece: wire.StreamPiece) -> None:
+        """Send a piece of a stream; waits while the parent is busy."""
+        self.content(content)
         self._frame(wire.FrameKind.PIECE, memoryview(msgspec.json.encode(piece)))
 
     def result(self, value: object) -> None:

@@ -1,0 +1,46 @@
+"""What calls cost: credits are held before the work, and charged by the second for what was delivered.
+
+A hold ends by itself when the process that made it is killed: nothing is charged for an answer nobody saw the end of.
+"""
+
+from uuid import UUID
+
+from octavia_stream.billing import ledger
+from octavia_stream.billing.prices import PricingTiers
+from octavia_stream.billing.transfer import Hold
+from octavia_stream.config import BillingSettings
+from octavia_stream.database.pool import Database
+from octavia_stream.jobs.job import JobKind
+
+TRANSCRIBING: JobKind = "subtitle-generate"
+SPEAKING: JobKind = "subtitle-to-audio"
+"""A call costs what the kind of job costs that does the same work."""
+
+
+class CallCharges:
+    """Methods raise DependencyUnavailable while Postgres is away."""
+
+    def __init__(self, database: Database, prices: PricingTiers, settings: BillingSettings, lifetime_s: float) -> None:
+        """lifetime_s: after so long a hold ends by itself."""
+        self._database = database
+        self._prices = prices
+        self.enabled = settings.enabled
+        self._lifetime_s = lifetime_s
+
+    async def hold(self, owner_id: UUID, call_id: UUID, kind: JobKind, seconds: float) -> Hold | None:
+        """Set aside what `seconds` of sound cost; None when that is nothing. Raises InsufficientCredits."""
+        price = self._prices.quote(kind, seconds) if self.enabled else 0
+        if not price:
+            return None
+        async with self._database.transaction() as connection:
+            return await ledger.reserve(
+                connection, owner_id, price, key=f"reserve/call/{call_id}", reason=kind, lifetime_s=self._lifetime_s
+            )
+
+    async def settle(self, hold: Hold | None, kind: JobKind, seconds: float) -> None:
+        """Charge for what was delivered, never more than was held, and let the rest go."""
+        if hold is None:
+            return
+        due = min(hold.amount, self._prices.quote(kind, seconds))
+        async with self._database.transaction() as connection:
+            await ledger.capture(connection, hold, due, reason=kind if due else "Nothing was delivered.")
