@@ -18,6 +18,7 @@ from api.account import account_router
 from api.auth import BEARER_SCHEME, TICKET_SCHEME, BearerAuthentication, auth_router
 from api.billing import billing_router
 from api.correlation import Correlation
+from api.cors import cors_config
 from api.health import health_router
 from api.jobs import jobs_router
 from api.keys import keys_router
@@ -31,11 +32,13 @@ from api.teams import invitations_router, teams_router
 from api.throttling import AddressLimits, RequestLimits
 from api.tickets import Tickets
 from api.tokens import AccessTokens
+from api.tus import tus_router
 from api.uploads import upload_router
 from api.usage import usage_router
 from octavia_stream.accounts.access import Access
 from octavia_stream.accounts.invitations import InvitationStore
 from octavia_stream.accounts.removal import Removal
+from octavia_stream.accounts.standing import Standing
 from octavia_stream.accounts.teams import TeamStore
 from octavia_stream.billing.orders import Orders, open_orders
 from octavia_stream.config import Settings
@@ -48,6 +51,8 @@ from octavia_stream.quotas.throttle import Throttle
 from octavia_stream.runtime import Runtime, load_secret, open_runtime, storage_url
 from octavia_stream.telemetry.process_card import Presence
 from octavia_stream.telemetry.state import ServerState
+from octavia_stream.uploads.pieces import Pieces
+from octavia_stream.uploads.sweeping import UploadSweep
 
 OpenRuntime = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
 
@@ -80,6 +85,7 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
                 yield
             finally:
                 app.state.services.closing.set()
+                await app.state.services.standing.close()
                 cleaning.cancel()
                 tidying.cancel()
                 await asyncio.gather(cleaning, tidying, return_exceptions=True)
@@ -95,6 +101,7 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
                     teams_router,
                     invitations_router,
                     upload_router(settings.api),
+                    tus_router(settings.api),
                     jobs_router,
                     languages_router,
                     billing_router,
@@ -112,6 +119,7 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
             "identity": Provide(provide_identity),
         },
         before_send=[add_rate_limit_headers],
+        cors_config=cors_config(settings.api),
         middleware=[AddressLimits(), _authentication()],
         exception_handlers={Exception: error_response},
         request_max_body_size=MAX_JSON_BYTES,
@@ -123,7 +131,9 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
 
 
 def _cleaner(runtime: Runtime) -> Cleaner:
-    return Cleaner(runtime.pool, runtime.jobs, runtime.uploads, runtime.objects, runtime.settings.retention)
+    removal = Removal(runtime.pool, runtime.jobs, runtime.objects)
+    sweep = UploadSweep(runtime.resumable, runtime.objects, removal.remove_objects)
+    return Cleaner(runtime.pool, runtime.jobs, runtime.uploads, runtime.objects, runtime.settings.retention, sweep)
 
 
 def _services(runtime: Runtime, orders: Orders | None, limits: RateLimits, throttle: Throttle) -> Services:
@@ -138,10 +148,12 @@ def _services(runtime: Runtime, orders: Orders | None, limits: RateLimits, throt
         limits=limits,
         requests=RequestLimits(throttle, runtime.quotas, runtime.pool, settings.limits),
         removal=Removal(runtime.pool, runtime.jobs, runtime.objects),
-        state=ServerState(runtime.pool, storage_url(settings)),
         access=Access(runtime.pool),
+        standing=Standing(runtime.pool),
         teams=TeamStore(runtime.pool),
         invitations=InvitationStore(runtime.pool),
+        state=ServerState(runtime.pool, storage_url(settings)),
+        pieces=Pieces(runtime),
         mail=SmtpMail(settings.mail) if settings.mail.host is not None else None,
         orders=orders,
     )

@@ -19,6 +19,8 @@ from octavia_stream.quotas.usage import Quota, QuotaName
 PROBLEM_JSON = "application/problem+json"
 TYPE_PREFIX = "urn:octavia-stream:problem:"
 INTERNAL_ERROR = "internal_error"
+CHECKSUM_MISMATCH = 460
+"""A status that tus has for itself."""
 RETRY_AFTER_S = 2
 
 STATUS: dict[type[errors.OctaviaError], int] = {
@@ -41,6 +43,7 @@ STATUS: dict[type[errors.OctaviaError], int] = {
     errors.ModelMissing: 422,
     errors.ModelCorrupt: 500,
     errors.RateLimited: 429,
+    errors.ChecksumMismatch: CHECKSUM_MISMATCH,
     errors.EngineUnavailable: 503,
     errors.Overloaded: 503,
     errors.StorageUnavailable: 503,
@@ -159,7 +162,7 @@ def close_code_of(error: errors.OctaviaError) -> int:
 def _problem(status: int, code: str, detail: str, path: str, fields: list[Fault] | None = None) -> Problem:
     return Problem(
         type=TYPE_PREFIX + code,
-        title=HTTPStatus(status).phrase,
+        title="Checksum Mismatch" if status == CHECKSUM_MISMATCH else HTTPStatus(status).phrase,
         status=status,
         detail=detail,
         instance=path,
@@ -213,9 +216,11 @@ _DESCRIPTIONS = {
     409: "The thing is not in a state that allows this.",
     413: "Larger or longer than this server accepts.",
     415: "The body is of a type this route does not take.",
+    412: "The header `Tus-Resumable` is missing, or says another version.",
     416: "The range lies outside the file.",
     429: "These are too many requests, or this was tried too often; try again after `Retry-After`.",
     422: "Understood, and it cannot be done.",
+    460: "What came is not what was sent.",
     500: "The server made a mistake.",
     503: "Something the server needs is away; try again after `Retry-After`.",
     507: "There is no space left.",

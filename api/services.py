@@ -24,6 +24,7 @@ from octavia_stream.billing.orders import Orders
 from octavia_stream.mail.smtp import SmtpMail
 from octavia_stream.models.registry import Registry
 from octavia_stream.runtime import Runtime
+from octavia_stream.uploads.pieces import Pieces
 from octavia_stream.telemetry.state import ServerState
 
 AnyConnection = ASGIConnection[Any, Any, Any, State]
@@ -40,6 +41,7 @@ class Services:
     limits: RateLimits
     requests: RequestLimits
     removal: Removal
+    pieces: Pieces
     state: ServerState
     access: Access
     teams: TeamStore

@@ -1,45 +1,35 @@
 """Files on their way in: streamed to the object store as they come, then looked at in the jail."""
 
-import asyncio
-import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import datetime
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from litestar import Request, Router, delete, get, post
-from litestar.exceptions import HTTPException, InternalServerException
+from litestar.exceptions import HTTPException
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from litestar.params import QueryParameter
 
 from api.auth import PROTECTED
+from api.bodies import body_of
 from api.errors import problems
 from api.identity import for_keys
 from api.multipart import IncomingFile, multipart_file
 from api.services import OwnerId, TheServices, UploadId
-from octavia_stream.captions.subtitle_cue import MAX_BYTES as MAX_SUBTITLE_BYTES
-from octavia_stream.captions.subtitle_file import CONTENT_TYPES, SubtitleFormat, read_subtitles
+from octavia_stream.captions.subtitle_file import CONTENT_TYPES, SubtitleFormat
 from octavia_stream.config import ApiSettings
-from octavia_stream.database.uuid7 import uuid7
-from octavia_stream.errors import InvalidRequest, MediaRejected, MediaTooLarge
+from octavia_stream.errors import InvalidRequest
 from octavia_stream.media.info import MediaInfo
-from octavia_stream.media.probe import probe, require_audio
-from octavia_stream.runtime import Runtime
-from octavia_stream.uploads.subtitle_info import SubtitleInfo, is_subtitle_file, subtitle_info
-from octavia_stream.uploads.upload import Upload, upload_key
+from octavia_stream.uploads.arrival import FileType, found_in, receive
+from octavia_stream.uploads.subtitle_info import SubtitleInfo
+from octavia_stream.uploads.upload import Upload
 
 FORM_OVERHEAD_BYTES = 1024 * 1024
 """What a form may weigh beyond its file."""
 MULTIPART = "multipart/form-data"
 RAW = "application/octet-stream"
-UNNAMED = "upload"
 MAX_PAGE = 100
-
-FileType = Literal["video", "audio", "subtitle"]
 
 
 class TrackView(msgspec.Struct, frozen=True):
@@ -126,10 +116,8 @@ async def upload_file(
     stated = int(length) if length.isascii() and length.isdigit() else 0
     await services.runtime.quotas.require_room(services.runtime.pool, owner_id, max(1, stated - FORM_OVERHEAD_BYTES))
     incoming = await _incoming(request, filename)
-    limit = services.runtime.settings.api.max_upload_bytes
-    if file_type == "subtitle":
-        limit = min(limit, MAX_SUBTITLE_BYTES)
-    return await receive(services.runtime, owner_id, file_type, incoming.filename, _bounded(incoming.chunks, limit))
+    upload = await receive(services.runtime, owner_id, file_type, incoming.filename, incoming.chunks)
+    return view(upload)
 
 
 @get(
@@ -149,8 +137,22 @@ async def list_uploads(
 ) -> UploadPage:
     """Newest first."""
     uploads = await services.runtime.uploads.list_uploads(owner_id, limit + 1, before)
-    page = [view(upload, _found_in(upload)) for upload in uploads[:limit]]
+    page = [view(upload) for upload in uploads[:limit]]
     return UploadPage(page, page[-1].id if len(uploads) > limit else None)
+
+
+@get(
+    "/uploads/{upload_id:uuid}",
+    operation_id="getUpload",
+    summary="An upload",
+    opt=for_keys("uploads:write"),
+    responses=problems(401, 404),
+    security=PROTECTED,
+    tags=["uploads"],
+)
+async def get_upload(upload_id: UploadId, owner_id: OwnerId, services: TheServices) -> UploadView:
+    """404 also while a resumable upload is not complete."""
+    return view(await services.runtime.uploads.get(upload_id, owner_id))
 
 
 @delete(
@@ -168,71 +170,9 @@ async def delete_upload(upload_id: UploadId, owner_id: OwnerId, services: TheSer
     await services.runtime.objects.delete(upload.key)
 
 
-async def receive(
-    runtime: Runtime, owner_id: UUID, file_type: FileType, filename: str | None, chunks: AsyncIterator[bytes]
-) -> UploadView:
-    """Store a file, look at it and record it; whatever goes wrong, no object stays behind."""
-    upload_id = uuid7()
-    key = upload_key(upload_id)
-    try:
-        stored = await runtime.objects.put_stream(key, chunks)
-        found = await inspect(runtime, key, file_type)
-        upload = await runtime.uploads.add(
-            upload_id,
-            owner_id,
-            filename or UNNAMED,
-            content_type_of(found),
-            size=stored.size,
-            sha256=stored.sha256,
-            key=key,
-            media_info=msgspec.to_builtins(found),
-        )
-    except BaseException:
-        # Also when the client left and this task is cancelled.
-        await asyncio.shield(runtime.objects.delete(key))
-        raise
-    return view(upload, found)
-
-
-async def inspect(runtime: Runtime, key: str, file_type: FileType) -> MediaInfo | SubtitleInfo:
-    """What the file holds. Raises MediaRejected when nothing can be done with it, or not as `file_type`."""
-    if file_type == "subtitle":
-        # No jail: what reads it is our own code, which allocates and waits in proportion to its few megabytes.
-        content = await runtime.objects.get(key)
-        return subtitle_info(await asyncio.to_thread(read_subtitles, content))
-    async with _as_file(runtime, key) as path:
-        info = await probe(path, runtime.settings.media)
-    require_audio(info)
-    if file_type == "video" and info.video is None:
-        raise MediaRejected("There is no picture in this file; upload it with file_type=audio.")
-    return info
-
-
-@asynccontextmanager
-async def _as_file(runtime: Runtime, key: str) -> AsyncIterator[Path]:
-    """The object as a file on this machine: where the store keeps it, or a copy that is removed again."""
-    local = runtime.objects.local_path(key)
-    if local is not None:
-        yield local
-        return
-    with tempfile.TemporaryDirectory(prefix="octavia-probe-") as directory:
-        copy = Path(directory) / "media"
-        await runtime.objects.download(key, copy)
-        yield copy
-
-
-def content_type_of(info: MediaInfo | SubtitleInfo) -> str:
-    """By what the file is, not by what it is called."""
-    if isinstance(info, SubtitleInfo):
-        return CONTENT_TYPES[info.format]
-    kind = "audio" if info.video is None else "video"
-    container = "quicktime" if (info.brand or "").strip() == "qt" else info.containers[0]
-    subtype = {"mov": "mp4", "matroska": "x-matroska", "mp3": "mpeg", "aac": "aac"}.get(container, container)
-    return f"{kind}/{subtype}"
-
-
-def view(upload: Upload, info: MediaInfo | SubtitleInfo) -> UploadView:
+def view(upload: Upload) -> UploadView:
     """What the owner may see of an upload: not where it lies."""
+    info = found_in(upload)
     media = info if isinstance(info, MediaInfo) else None
     subtitles = info if isinstance(info, SubtitleInfo) else None
     return UploadView(
@@ -253,13 +193,6 @@ def view(upload: Upload, info: MediaInfo | SubtitleInfo) -> UploadView:
     )
 
 
-def _found_in(upload: Upload) -> MediaInfo | SubtitleInfo:
-    """What was found in a file when it came."""
-    if is_subtitle_file(upload):
-        return msgspec.convert(upload.media_info, SubtitleInfo)
-    return msgspec.convert(upload.media_info, MediaInfo)
-
-
 async def _incoming(request: Request[UUID, None, Any], filename: str | None) -> IncomingFile:
     """The file in the body, unread. Raises InvalidRequest, and 415 for another kind of body."""
     kind, options = request.content_type
@@ -267,38 +200,16 @@ async def _incoming(request: Request[UUID, None, Any], filename: str | None) -> 
         boundary = options.get("boundary", "")
         if not boundary:
             raise InvalidRequest("The form names no boundary in its Content-Type.")
-        return await multipart_file(_body(request), boundary)
+        return await multipart_file(body_of(request), boundary)
     if kind == RAW or kind.startswith(("video/", "audio/")) or kind in CONTENT_TYPES.values():
-        return IncomingFile(filename, _body(request))
+        return IncomingFile(filename, body_of(request))
     raise HTTPException(status_code=415, detail=f"Send the file as {MULTIPART} or as {RAW}.")
-
-
-async def _body(request: Request[Any, Any, Any]) -> AsyncIterator[bytes]:
-    """The request's body as it comes. Raises InvalidRequest when the client stops in the middle."""
-    try:
-        async for chunk in request.stream():
-            if chunk:
-                yield chunk
-    except InternalServerException as error:
-        raise InvalidRequest("The upload broke off; send it again.") from error
-
-
-async def _bounded(chunks: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
-    """The same chunks. Raises MediaTooLarge past `limit` bytes, InvalidRequest when there are none."""
-    received = 0
-    async for chunk in chunks:
-        received += len(chunk)
-        if received > limit:
-            raise MediaTooLarge(f"The file is larger than {limit} bytes, the most this server accepts.")
-        yield chunk
-    if not received:
-        raise InvalidRequest("The file is empty.")
 
 
 def upload_router(settings: ApiSettings) -> Router:
     """The route for files, with its own limit on bodies."""
     return Router(
         "",
-        route_handlers=[upload_file, list_uploads, delete_upload],
+        route_handlers=[upload_file, list_uploads, get_upload, delete_upload],
         request_max_body_size=settings.max_upload_bytes + FORM_OVERHEAD_BYTES,
     )

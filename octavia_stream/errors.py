@@ -101,6 +101,12 @@ class SubtitlesRejected(MediaRejected):
     code = "subtitles_rejected"
 
 
+class ChecksumMismatch(OctaviaError):
+    """What came is not what was sent; send this piece again."""
+
+    code = "checksum_mismatch"
+
+
 class NoSpeech(MediaRejected):
     """There is no speech in this file."""
 

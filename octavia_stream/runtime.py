@@ -30,6 +30,7 @@ from octavia_stream.jobs.postgres import PostgresJobStore
 from octavia_stream.quotas.job_quotas import JobQuotas
 from octavia_stream.quotas.quotas import Quotas
 from octavia_stream.storage.objects import ObjectStore
+from octavia_stream.uploads.resumable import ResumableUploads
 from octavia_stream.uploads.store import UploadStore
 
 SECRET_BYTES = 32
@@ -50,6 +51,7 @@ class Runtime:
     log_ins: LogInStore
     api_keys: ApiKeyStore
     uploads: UploadStore
+    resumable: ResumableUploads
     feed: EventFeed
     credits: CreditStore
     charges: JobCharges
@@ -84,6 +86,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             log_ins=LogInStore(pool, timedelta(days=settings.api.refresh_token_days)),
             api_keys=ApiKeyStore(pool),
             uploads=UploadStore(pool, quotas),
+            resumable=ResumableUploads(pool, quotas),
             feed=await stack.enter_async_context(EventFeed(jobs, redis)),
             credits=CreditStore(pool),
             charges=charges,

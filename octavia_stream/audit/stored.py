@@ -61,8 +61,8 @@ async def _is_good(objects: ObjectStore, row: Row, *, content: bool) -> bool:
 
 
 async def orphans(database: Database, objects: ObjectStore, older_than: datetime) -> AsyncIterator[ListedObject]:
-    """Objects below `jobs/` and `uploads/` that nothing names. Those of a job under way are not looked at."""
-    for prefix in ("jobs", "uploads"):
+    """Objects that nothing names. Those of a job under way are not looked at."""
+    for prefix in ("jobs", "uploads", "tus"):
         page: list[ListedObject] = []
         async for listed in objects.list(prefix):
             if listed.modified < older_than:

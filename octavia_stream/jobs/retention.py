@@ -14,6 +14,7 @@ from octavia_stream.jobs.postgres import PostgresJobStore
 from octavia_stream.storage.objects import ObjectStore
 from octavia_stream.telemetry.metrics import RETENTION_FREED_BYTES, RETENTION_REMOVED
 from octavia_stream.uploads.store import UploadStore
+from octavia_stream.uploads.sweeping import UploadSweep
 
 INTERVAL_S = 3600.0
 AT_ONCE = 100
@@ -44,12 +45,15 @@ class Cleaner:
         uploads: UploadStore,
         objects: ObjectStore,
         settings: RetentionSettings,
+        sweep: UploadSweep | None = None,
     ) -> None:
+        """sweep: of uploads that were never finished."""
         self._database = database
         self._jobs = jobs
         self._uploads = uploads
         self._objects = objects
         self._settings = settings
+        self._sweep = sweep
         self._keys = IdempotencyKeys(database)
 
     async def run(self, interval_s: float = INTERVAL_S) -> None:
@@ -73,6 +77,8 @@ class Cleaner:
                 await self._keys.forget_old()
                 of_jobs = await self._clean_jobs(self._settings.results_days)
                 of_uploads = await self._clean_uploads(self._settings.uploads_days)
+                if self._sweep is not None:
+                    await self._sweep.sweep()
             finally:
                 await connection.fetchval(_UNLOCK, _LOCK)
         freed = Freed(

@@ -167,6 +167,14 @@ class ObjectStore:
         directory = self._directory
         return [] if directory is None else await asyncio.to_thread(_parts, directory, older_than)
 
+    async def remove_leftover_parts(self, older_than: datetime) -> int:
+        """Remove them; returns how many there were. Younger ones may be somebody's work under way."""
+        parts = await self.leftover_parts(older_than)
+        if self._directory is not None:
+            for part in parts:
+                await asyncio.to_thread((self._directory / part).unlink, missing_ok=True)
+        return len(parts)
+
     async def list(self, prefix: str) -> AsyncIterator[ListedObject]:
         """Objects below `prefix/`, in no order. The prefix is whole segments: `jobs/1` does not find `jobs/12/a`."""
         _check(prefix)

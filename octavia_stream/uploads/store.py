@@ -10,6 +10,7 @@ from octavia_stream.database.pool import Database, Row
 from octavia_stream.errors import Conflict, NotFound
 from octavia_stream.quotas.quotas import Quotas
 from octavia_stream.telemetry.metrics import UPLOADED_BYTES
+from octavia_stream.uploads.resumable import ResumableUploads
 from octavia_stream.uploads.upload import Upload, display_name
 
 _UPLOAD = "id, owner_id, filename, content_type, size, sha256, key, created_at, media_info, created_by"
@@ -59,12 +60,16 @@ class UploadStore:
         key: str,
         media_info: dict[str, Any] | None = None,
         created_by: UUID | None = None,
+        completes: ResumableUploads | None = None,
     ) -> Upload:
         """Record a file that lies in the object store already. The name is made fit to show.
 
-        Raises QuotaExceeded.
+        completes: where it was an upload in pieces, under the same id, until now.
+        Raises QuotaExceeded, and Conflict when another has recorded it.
         """
         async with self._database.transaction() as connection:
+            if completes is not None:
+                await completes.close(connection, upload_id)
             if self._quotas is not None:
                 await self._quotas.admit_upload(connection, owner_id, size)
             row = await connection.fetchrow(

@@ -35,6 +35,7 @@ async def test_migrations_apply_roll_back_and_apply_again(empty_database: str) -
     ours |= {"log_in", "refresh_token", "password_reset", "api_key", "object_removal"}
     ours |= {"tenant", "team", "team_member", "team_invitation"}
     ours |= {"sound_use", "open_upload"}
+    ours |= {"resumable_upload", "resumable_part"}
     ours |= {"admin_act", "cleaning"}
     await migrate(empty_database)
     assert await _tables(empty_database) == ours
