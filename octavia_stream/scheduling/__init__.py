@@ -1,0 +1,1 @@
+"""Who is next at the model servers, and how many of them there should be."""

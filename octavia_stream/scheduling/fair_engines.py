@@ -1,0 +1,84 @@
+"""The three ports behind gates: what every tenant's work waits at before it reaches a model server.
+
+Each stage has a gate of its own, and what a call costs is counted in seconds of sound: heard, or spoken when somebody
+reads it. The gates belong to one job worker. With several, each shares out fairly what it sends, and the model servers
+take calls of all of them as they come: workers that are all busy get equal parts, so a tenant whose work happens
+to be alone on one worker gets more than one that shares another. Claiming keeps that small: a worker takes jobs of
+whoever has fewest running anywhere (`jobs/queries.py`). Live calls go before jobs within a worker.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from octavia_stream.asr.transcriber import AsrTask, Transcriber
+from octavia_stream.asr.transcript import Transcript
+from octavia_stream.audio.chunk import AudioChunk
+from octavia_stream.dubbing.checkpoints import Stage
+from octavia_stream.dubbing.engines import Engines
+from octavia_stream.languages import Language
+from octavia_stream.mt.translator import Translation, Translator
+from octavia_stream.scheduling.gate import Gate
+from octavia_stream.scheduling.share import Share
+from octavia_stream.tts.synthesizer import Synthesizer
+from octavia_stream.tts.voice import Voice
+
+CHARACTERS_PER_SECOND = 14.0
+"""How fast people read text of which no voice is known."""
+LEAST_COST_S = 0.25
+"""A call costs something even when nothing is said in it."""
+
+
+class FairEngines:
+    """Engines that many share; each tenant's work gets its own view of them."""
+
+    def __init__(self, engines: Engines, slots: Mapping[Stage, int]) -> None:
+        """slots: calls that the servers of each stage take at once."""
+        self._engines = engines
+        self.gates: dict[Stage, Gate] = {stage: Gate(count) for stage, count in slots.items()}
+
+    def __call__(self, share: Share) -> Engines:
+        """As `EnginesFor`: the ports, whose calls wait for this share's turn."""
+        return Engines(
+            _FairTranscriber(self._engines.transcriber, self.gates["transcribe"], share),
+            _FairTranslator(self._engines.translator, self.gates["translate"], share),
+            _FairSynthesizer(self._engines.synthesizer, self.gates["synthesize"], share),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _FairTranscriber:
+    transcriber: Transcriber
+    gate: Gate
+    share: Share
+
+    async def transcribe(
+        self, audio: AudioChunk, language: Language | None, task: AsrTask = "transcribe"
+    ) -> Transcript:
+        async with self.gate.turn(self.share, max(audio.duration_s, LEAST_COST_S)):
+            return await self.transcriber.transcribe(audio, language, task)
+
+
+@dataclass(frozen=True, slots=True)
+class _FairTranslator:
+    translator: Translator
+    gate: Gate
+    share: Share
+
+    async def translate(
+        self, sentences: Sequence[str], source: Language, target: Language, hypotheses: int = 1
+    ) -> list[Translation]:
+        seconds = sum(map(len, sentences)) / CHARACTERS_PER_SECOND
+        async with self.gate.turn(self.share, max(seconds, LEAST_COST_S)):
+            return await self.translator.translate(sentences, source, target, hypotheses)
+
+
+@dataclass(frozen=True, slots=True)
+class _FairSynthesizer:
+    synthesizer: Synthesizer
+    gate: Gate
+    share: Share
+
+    async def synthesize(self, text: str, voice: Voice, speed: float = 1.0) -> AudioChunk:
+        seconds = len(text) / voice.characters_per_second / speed
+        async with self.gate.turn(self.share, max(seconds, LEAST_COST_S)):
+            return await self.synthesizer.synthesize(text, voice, speed)
