@@ -6,9 +6,11 @@ from typing import Annotated, Any, Generic, Literal, TypedDict, TypeVar
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from api.languages import reach_of
 from api.services import Services
+from octavia_stream.dubbing.glossary import NO_GLOSSARY, Glossary
 from octavia_stream.errors import InvalidRequest, MediaRejected
 from octavia_stream.jobs.job import (
     AudioDubbingOptions,
@@ -40,6 +42,8 @@ class _Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """What every job is asked with."""
 
     upload_id: UUID
+    glossary: Glossary = NO_GLOSSARY
+    """How to translate some words, which to leave, how to say them."""
     team_id: UUID | None = None
     """A team that you are in: it pays, and its people see the job. The upload must be the team's."""
 
@@ -48,10 +52,11 @@ class VideoTranslation(_Order, frozen=True):
     """What to dub, and how."""
 
     target_language: LanguageTag | None = None
+    """None, and no `target_languages`: as your settings say."""
     target_languages: Targets | None = None
     """In place of `target_language`: several, each with a file of its own."""
-    source_language: LanguageTag | None = None
-    """None: it is detected."""
+    source_language: LanguageTag | UnsetType | None = UNSET
+    """None: it is detected. Left out: as your settings say."""
     voice: VoiceName | None = None
     """None: the default of the target language."""
     voices: Voices = {}
@@ -71,10 +76,11 @@ class AudioTranslation(_Order, frozen=True):
     """What to dub, and how, when only the sound is wanted."""
 
     target_language: LanguageTag | None = None
+    """None, and no `target_languages`: as your settings say."""
     target_languages: Targets | None = None
     """In place of `target_language`: several, each with a file of its own."""
-    source_language: LanguageTag | None = None
-    """None: it is detected."""
+    source_language: LanguageTag | UnsetType | None = UNSET
+    """None: it is detected. Left out: as your settings say."""
     voice: VoiceName | None = None
     """None: the default of the target language."""
     voices: Voices = {}
@@ -94,8 +100,8 @@ class AudioTranslation(_Order, frozen=True):
 class SubtitleGeneration(_Order, frozen=True):
     """What to write down, and in which languages beside its own."""
 
-    source_language: LanguageTag | None = None
-    """None: it is detected."""
+    source_language: LanguageTag | UnsetType | None = UNSET
+    """None: it is detected. Left out: as your settings say."""
     target_languages: Annotated[list[LanguageTag], msgspec.Meta(max_length=MAX_TARGETS)] = []
     audio_track: TrackNumber | None = None
     """Which audio track to listen to, counted from 0; None: the default one."""
@@ -104,15 +110,17 @@ class SubtitleGeneration(_Order, frozen=True):
 class SubtitleTranslation(_Order, frozen=True):
     """Which subtitle file to translate, and into which languages."""
 
-    target_languages: Targets
+    target_languages: Targets | None = None
+    """None: the one that your settings say."""
     source_language: LanguageTag | None = None
-    """None: as the file says."""
+    """None: as the file says, else your settings."""
 
 
 class SubtitleSpeech(_Order, frozen=True):
     """Which subtitle file to speak, and how."""
 
-    target_language: LanguageTag
+    target_language: LanguageTag | None = None
+    """None: as your settings say."""
     source_language: LanguageTag | None = None
     """None: as the file says, else the target language; when they differ, the file is translated first."""
     voice: VoiceName | None = None
@@ -148,6 +156,7 @@ async def _check_video(data: VideoTranslation, owner_id: UUID, services: Service
     source = _parsed(data.source_language)
     targets = _dub_targets(data, source, services)
     options = DubbingOptions(
+        glossary=data.glossary.checked(),
         **targets,
         source_language=source,
         original_gain_db=data.original_gain_db,
@@ -165,6 +174,7 @@ async def _check_audio(
     source = _parsed(data.source_language)
     targets = _dub_targets(data, source, services)
     options = AudioDubbingOptions(
+        glossary=data.glossary.checked(),
         **targets,
         source_language=source,
         original_gain_db=data.original_gain_db,
@@ -181,14 +191,18 @@ async def _check_generation(
 ) -> tuple[Upload, CaptionOptions]:
     targets, source = _targets(data.target_languages), _parsed(data.source_language)
     _check_speech(services, targets or ((source,) if source else ()), source)
-    options = CaptionOptions(source_language=source, target_languages=targets, audio_track=data.audio_track)
+    options = CaptionOptions(
+        glossary=data.glossary.checked(), source_language=source, target_languages=targets, audio_track=data.audio_track
+    )
     return await _media(data.upload_id, owner_id, services, data.audio_track), options
 
 
 async def _check_translation(
     data: SubtitleTranslation, owner_id: UUID, services: Services
 ) -> tuple[Upload, SubtitleOptions]:
-    targets = _targets(data.target_languages)
+    targets = _targets(data.target_languages or [])
+    if not targets:
+        raise InvalidRequest("Name target_languages, or a target language in your settings.")
     upload, stated = await _subtitles(data.upload_id, owner_id, services)
     source = _parsed(data.source_language) or stated
     if source is None:
@@ -196,11 +210,13 @@ async def _check_translation(
     _check_text(services, source, targets)
     if targets == (source,):
         raise InvalidRequest(f"The subtitles are in {language_name(source)} already.")
-    return upload, SubtitleOptions(source_language=source, target_languages=targets)
+    return upload, SubtitleOptions(glossary=data.glossary.checked(), source_language=source, target_languages=targets)
 
 
 async def _check_spoken(data: SubtitleSpeech, owner_id: UUID, services: Services) -> tuple[Upload, SpeechOptions]:
-    target = parse_language(data.target_language)
+    target = _parsed(data.target_language)
+    if target is None:
+        raise InvalidRequest("Name a target_language, or set one in your settings.")
     voice = services.registry.choose_voice(target, data.voice)
     upload, stated = await _subtitles(data.upload_id, owner_id, services)
     source = _parsed(data.source_language) or stated or target
@@ -212,6 +228,7 @@ async def _check_spoken(data: SubtitleSpeech, owner_id: UUID, services: Services
         if not video.content_type.startswith("video/"):
             raise MediaRejected("There is no picture in the file that video_upload_id names.")
     options = SpeechOptions(
+        glossary=data.glossary.checked(),
         target_language=target,
         source_language=source,
         voice=voice.id,
@@ -244,7 +261,9 @@ def _dub_targets(data: VideoTranslation | AudioTranslation, source: Language | N
     wanted = {parse_language(tag): voice for tag, voice in data.voices.items()}
     if strange := sorted(wanted.keys() - set(targets)):
         raise InvalidRequest(f"A voice is named for {language_name(strange[0])}, which is not asked for.")
-    voices: dict[str, str] = {target: services.registry.choose_voice(target, wanted.get(target, data.voice)).id for target in targets}
+    voices: dict[str, str] = {
+        target: services.registry.choose_voice(target, wanted.get(target, data.voice)).id for target in targets
+    }
     _check_speech(services, targets, source)
     several = len(targets) > 1
     return _DubTargets(
@@ -255,8 +274,8 @@ def _dub_targets(data: VideoTranslation | AudioTranslation, source: Language | N
     )
 
 
-def _parsed(tag: str | None) -> Language | None:
-    return parse_language(tag) if tag is not None else None
+def _parsed(tag: str | UnsetType | None) -> Language | None:
+    return parse_language(tag) if isinstance(tag, str) else None
 
 
 def _targets(tags: Sequence[str]) -> tuple[Language, ...]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from octavia_stream.cli.client import Credentials
-from octavia_stream.cli.order import Order, carry_out
+from octavia_stream.cli.order import Order, carry_out, read_glossary
 from octavia_stream.config import Settings
 from octavia_stream.errors import InvalidRequest
 from octavia_stream.jobs.sources import choose_track
@@ -27,6 +27,7 @@ class DubOrder:
     original_gain_db: float
     keep_original_track: bool
     audio_track: int | None
+    glossary: Path | None = None
 
 
 async def dub(order: DubOrder, server: str | None, account: Credentials | None, settings: Settings) -> int:
@@ -48,6 +49,7 @@ async def dub(order: DubOrder, server: str | None, account: Credentials | None, 
             "original_gain_db": order.original_gain_db,
             "keep_original_track": order.keep_original_track,
             "audio_track": order.audio_track,
+            "glossary": read_glossary(order.glossary),
         },
         output=order.output,
         done=f"Dubbed into {', '.join(language_name(target) for target in targets)}",

@@ -62,6 +62,7 @@ def dub(
     original_gain_db: float = -24.0,
     keep_original_track: bool = True,
     audio_track: int | None = None,
+    glossary: Path | None = None,
     server: str | None = None,
     email: str | None = None,
 ) -> int:
@@ -89,6 +90,8 @@ def dub(
         Keep the original sound as a second track.
     audio_track
         Which audio track to dub, counted from 0.
+    glossary
+        A JSON file with `terms`, `keep` and `pronunciation`, as in the HTTP API.
     server
         Address of another machine's server, such as `https://dub.example.org`.
     email
@@ -103,6 +106,7 @@ def dub(
         original_gain_db=original_gain_db,
         keep_original_track=keep_original_track,
         audio_track=audio_track,
+        glossary=glossary,
     )
     return asyncio.run(dub_command.dub(order, server, _account(email), Settings()))
 
@@ -115,6 +119,7 @@ def subtitle(
     source: Annotated[str | None, Parameter(name=["--from"])] = None,
     output: Path = Path(),
     audio_track: int | None = None,
+    glossary: Path | None = None,
     server: str | None = None,
     email: str | None = None,
 ) -> int:
@@ -134,12 +139,14 @@ def subtitle(
         The folder that the results go to.
     audio_track
         Which audio track to listen to, counted from 0.
+    glossary
+        A JSON file with `terms`, `keep` and `pronunciation`, as in the HTTP API.
     server
         Address of another machine's server, such as `https://dub.example.org`.
     email
         Your account there; its password is read from OCTAVIA_PASSWORD.
     """
-    order = subtitle_command.SubtitleOrder(file, tuple(to or ()), source, output, audio_track)
+    order = subtitle_command.SubtitleOrder(file, tuple(to or ()), source, output, audio_track, glossary)
     return asyncio.run(subtitle_command.subtitle(order, server, _account(email), Settings()))
 
 
@@ -153,6 +160,7 @@ def speak(
     video: Path | None = None,
     audio_format: Annotated[str | None, Parameter(name=["--format"])] = None,
     output: Path = Path(),
+    glossary: Path | None = None,
     server: str | None = None,
     email: str | None = None,
 ) -> int:
@@ -174,12 +182,14 @@ def speak(
         Without a video: m4a, mp3, flac, wav or ogg.
     output
         The folder that the result goes to.
+    glossary
+        A JSON file with `terms`, `keep` and `pronunciation`, as in the HTTP API.
     server
         Address of another machine's server, such as `https://dub.example.org`.
     email
         Your account there; its password is read from OCTAVIA_PASSWORD.
     """
-    order = subtitle_command.SpeechOrder(file, to, source, voice, output, video, audio_format)
+    order = subtitle_command.SpeechOrder(file, to, source, voice, output, video, audio_format, glossary)
     return asyncio.run(subtitle_command.speak(order, server, _account(email), Settings()))
 
 

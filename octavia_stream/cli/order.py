@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from octavia_stream.cli.client import Client, Credentials, local_credentials
 from octavia_stream.config import Settings
+from octavia_stream.dubbing.glossary import Glossary
 from octavia_stream.errors import InvalidRequest, JobCancelled, OctaviaError
 from octavia_stream.events import event as events
 from octavia_stream.jobs.job import JobKind
@@ -222,6 +224,21 @@ async def _fetch(order: Order, client: Client, job_id: str) -> list[Path]:
         await client.download(job_id, name, path)
         paths.append(path)
     return paths
+
+
+def read_glossary(path: Path | None) -> dict[str, object] | None:
+    """A JSON file with what a job may say of words, as it is sent. Raises InvalidRequest."""
+    if path is None:
+        return None
+    try:
+        content = path.read_bytes()
+        msgspec.json.decode(content, type=Glossary)
+        sent: dict[str, object] = msgspec.json.decode(content)
+    except OSError as error:
+        raise InvalidRequest(f"The glossary {path} cannot be read.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"The glossary {path} cannot be used: {error}.") from error
+    return sent
 
 
 def _beside(artifact: str, language: Language | None) -> str:

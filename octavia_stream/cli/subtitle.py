@@ -7,7 +7,7 @@ from pathlib import Path
 from octavia_stream.captions.subtitle_cue import MAX_BYTES
 from octavia_stream.captions.subtitle_file import SubtitleFile, read_subtitles
 from octavia_stream.cli.client import Credentials
-from octavia_stream.cli.order import Order, carry_out
+from octavia_stream.cli.order import Order, carry_out, read_glossary
 from octavia_stream.config import Settings
 from octavia_stream.errors import InvalidRequest, SubtitlesRejected
 from octavia_stream.jobs.sources import choose_track
@@ -28,6 +28,7 @@ class SubtitleOrder:
     source: str | None
     output: Path
     audio_track: int | None = None
+    glossary: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,17 @@ class SpeechOrder:
     output: Path
     video: Path | None = None
     container: str | None = None
+    glossary: Path | None = None
 
 
 async def subtitle(order: SubtitleOrder, server: str | None, account: Credentials | None, settings: Settings) -> int:
     """Translate a subtitle file, or write the subtitles of a media file. Returns the exit code."""
     names = ", ".join(language_name(parse_language(tag)) for tag in order.to)
-    wish: dict[str, object] = {"target_languages": list(order.to), "source_language": order.source}
+    wish: dict[str, object] = {
+        "target_languages": list(order.to),
+        "source_language": order.source,
+        "glossary": read_glossary(order.glossary),
+    }
     if order.file.suffix.lower() in SUFFIXES:
         if not order.to:
             raise InvalidRequest("Say with --to into which language the subtitles are to be translated.")
@@ -70,6 +76,7 @@ async def speak(order: SpeechOrder, server: str | None, account: Credentials | N
             "source_language": order.source,
             "voice": order.voice,
             "container": order.container,
+            "glossary": read_glossary(order.glossary),
         },
         output=order.output,
         done=f"Spoken in {language_name(target)}",

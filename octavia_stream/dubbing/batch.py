@@ -12,6 +12,7 @@ from octavia_stream.config import MediaSettings
 from octavia_stream.dubbing.assembly import Assembly, AssemblyPlan
 from octavia_stream.dubbing.checkpoints import Checkpoints, Stage
 from octavia_stream.dubbing.engines import Engines
+from octavia_stream.dubbing.glossary import NO_GLOSSARY, Glossary
 from octavia_stream.dubbing.isochrony import FitReport, report
 from octavia_stream.dubbing.listening import Listener
 from octavia_stream.dubbing.loudness import LoudnessContour
@@ -76,6 +77,7 @@ class DubRequest:
     stream: StreamStore | None = None
     """Where to stream what is done already of the first language; None: nowhere."""
     stream_picture: bool = True
+    glossary: Glossary = NO_GLOSSARY
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +205,7 @@ def _plans(request: DubRequest, emit: Emit) -> list[DubbingPlan]:
             attempts=request.attempts,
             keep_original=request.keep_original,
             chunks_in_flight=request.window_chunks,
+            glossary=request.glossary,
             lines_in_flight=max(LINES_IN_FLIGHT // len(request.targets), 2),
         )
         for target in request.targets

@@ -13,6 +13,7 @@ from octavia_stream.channel import Channel
 from octavia_stream.config import MediaSettings
 from octavia_stream.dubbing.checkpoints import Checkpoints, Stage
 from octavia_stream.dubbing.engines import Engines
+from octavia_stream.dubbing.glossary import NO_GLOSSARY, Glossary
 from octavia_stream.dubbing.listening import Listener, SpeechChunk
 from octavia_stream.dubbing.loudness import LoudnessContour
 from octavia_stream.dubbing.once import Once
@@ -49,6 +50,7 @@ class CaptionRequest:
     media: MediaSettings
     attempts: int = 3
     window_chunks: int = 4
+    glossary: Glossary = NO_GLOSSARY
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +94,12 @@ async def caption_file(
     cues = {spoken: _cues(sentences["transcribe"], None, end_s)}
     sources = {target: sentences[route.asr_task] for target, route in listening.routes.items()}
     translation = TextTranslation(
-        engines.translator,
+        engines,
         once,
         progress,
         request.fingerprints["translate"],
+        request.glossary,
+        emit,
         total=sum(map(len, sources.values())),
         length=max(length, 1),
     )

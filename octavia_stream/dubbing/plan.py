@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from octavia_stream.dubbing.checkpoints import Stage
+from octavia_stream.dubbing.glossary import NO_GLOSSARY, Glossary
 from octavia_stream.languages import Language
 from octavia_stream.mt.routes import Route
 from octavia_stream.tts.voice import Voice
@@ -26,3 +27,4 @@ class DubbingPlan:
     """Whether what no engine can do is left as the original sound; else it ends the dub."""
     chunks_in_flight: int = 4
     lines_in_flight: int = 8
+    glossary: Glossary = NO_GLOSSARY

@@ -54,7 +54,9 @@ class Speaking:
         """route: asked with every batch, for it may be known only when the first sentence is."""
         self._plan = plan
         self._route = route
-        self._engines = engines
+        self._engines = plan.glossary.over(engines, plan.target_language, emit)
+        self._translates_as = plan.fingerprints["translate"] + plan.glossary.translation_digest(plan.target_language)
+        self._speaks_as = plan.fingerprints["synthesize"] + plan.glossary.speech_digest(plan.target_language)
         self._once = once
         self._progress = progress
         self._emit = emit
@@ -91,7 +93,7 @@ class Speaking:
             source = route.text_source
             rooms = [item.slot.length for item in batch.sentences]
             voice = self._plan.voice
-            fingerprint = " ".join(hop.model_id for hop in route.hops) + self._plan.fingerprints["translate"]
+            fingerprint = " ".join(hop.model_id for hop in route.hops) + self._translates_as
             key = digest(source, self._plan.target_language, fingerprint, voice.characters_per_second, *texts, *rooms)
             translations = await self._once(
                 "translate", batch.index, key, list[Translation], lambda: self._ask_translator(batch, source)
@@ -123,7 +125,7 @@ class Speaking:
 
     async def _synthesize(self, line: Line) -> SpokenLine:
         voice = self._plan.voice
-        key = digest(line.text, voice.id, line.speed, self._plan.fingerprints["synthesize"])
+        key = digest(line.text, voice.id, line.speed, self._speaks_as)
         index = line.sentence.index
         try:
             stored = await self._once("synthesize", index, key, StoredSpeech, lambda: self._ask_voice(line))

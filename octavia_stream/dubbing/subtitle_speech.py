@@ -15,6 +15,7 @@ from octavia_stream.dubbing.assembly import Assembly, AssemblyPlan
 from octavia_stream.dubbing.checkpoints import Checkpoints, Stage
 from octavia_stream.dubbing.cue_sentences import CueSentence, cue_sentences, new_texts, share_out
 from octavia_stream.dubbing.engines import Engines
+from octavia_stream.dubbing.glossary import NO_GLOSSARY, Glossary
 from octavia_stream.dubbing.isochrony import FitReport, report
 from octavia_stream.dubbing.lines import SentenceBatch, SlottedSentence
 from octavia_stream.dubbing.loudness import LoudnessContour
@@ -57,6 +58,7 @@ class SpeechRequest:
     original_gain_db: float = -24.0
     keep_original_track: bool = True
     attempts: int = 3
+    glossary: Glossary = NO_GLOSSARY
 
     @property
     def target_language(self) -> Language:
@@ -164,6 +166,7 @@ def _plan(request: SpeechRequest) -> DubbingPlan:
         route=lambda _: request.route,
         fingerprints=request.fingerprints,
         attempts=request.attempts,
+        glossary=request.glossary,
     )
 
 

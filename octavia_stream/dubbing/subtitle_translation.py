@@ -8,6 +8,7 @@ from octavia_stream.captions.subtitle_file import SubtitleFile
 from octavia_stream.dubbing.checkpoints import Checkpoints, Stage
 from octavia_stream.dubbing.cue_sentences import CueSentence, cue_sentences, new_texts, share_out
 from octavia_stream.dubbing.engines import Engines
+from octavia_stream.dubbing.glossary import NO_GLOSSARY, Glossary
 from octavia_stream.dubbing.once import Once
 from octavia_stream.dubbing.progress import Emit, ProgressTracker
 from octavia_stream.dubbing.text_translation import TextTranslation
@@ -27,6 +28,7 @@ class SubtitleRequest:
     """For each target language the way from the file's."""
     fingerprints: Mapping[Stage, str]
     attempts: int = 3
+    glossary: Glossary = NO_GLOSSARY
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +48,12 @@ async def translate_subtitles(
     total = len(sentences) * len(request.routes)
     progress = ProgressTracker(emit, total, weights=WEIGHTS)
     translation = TextTranslation(
-        engines.translator,
+        engines,
         Once(checkpoints, request.attempts),
         progress,
         request.fingerprints["translate"],
+        request.glossary,
+        emit,
         total=total,
         length=total,
     )

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 
 from octavia_stream.channel import Channel
 from octavia_stream.dubbing.digest import digest
+from octavia_stream.dubbing.engines import Engines
+from octavia_stream.dubbing.glossary import Glossary
 from octavia_stream.dubbing.once import Once
-from octavia_stream.dubbing.progress import ProgressTracker
+from octavia_stream.dubbing.progress import Emit, ProgressTracker
 from octavia_stream.dubbing.stage import run_stage
 from octavia_stream.languages import Language
 from octavia_stream.mt.routes import Route
-from octavia_stream.mt.translator import Translator
 
 BATCH_SENTENCES = 32
 """What a replica translates at once, and what a lost worker costs at most."""
@@ -21,10 +22,12 @@ class TextTranslation:
 
     def __init__(
         self,
-        translator: Translator,
+        engines: Engines,
         once: Once,
         progress: ProgressTracker,
         fingerprint: str,
+        glossary: Glossary,
+        emit: Emit,
         *,
         total: int,
         length: int,
@@ -34,7 +37,9 @@ class TextTranslation:
         fingerprint: what beside the models of the route decides the result. total: sentences over all languages.
         length: of the timeline that `progress` counts; the work is spread evenly over it.
         """
-        self._translator = translator
+        self._engines = engines
+        self._glossary = glossary
+        self._emit = emit
         self._once = once
         self._progress = progress
         self._fingerprint = fingerprint
@@ -63,10 +68,12 @@ class TextTranslation:
 
     async def _batch(self, index: int, texts: Sequence[str], route: Route, target: Language) -> list[str]:
         models = " ".join(hop.model_id for hop in route.hops)
-        key = digest(route.text_source, target, models, self._fingerprint, *texts)
+        fingerprint = self._fingerprint + self._glossary.translation_digest(target)
+        key = digest(route.text_source, target, models, fingerprint, *texts)
+        translator = self._glossary.over(self._engines, target, self._emit).translator
 
         async def work() -> list[str]:
-            translations = await self._translator.translate(texts, route.text_source, target)
+            translations = await translator.translate(texts, route.text_source, target)
             return [translation.best.text for translation in translations]
 
         result = await self._once("translate", index, key, list[str], work)

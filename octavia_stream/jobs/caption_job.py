@@ -55,6 +55,7 @@ class CaptionJob:
             media=self._runtime.charges.limits(settings.media, info),
             attempts=settings.worker.chunk_attempts,
             window_chunks=settings.worker.window_chunks,
+            glossary=options.glossary,
         )
 
 

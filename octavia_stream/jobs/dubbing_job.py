@@ -69,6 +69,7 @@ class DubbingJob:
             attempts=settings.worker.chunk_attempts,
             keep_original=options.on_chunk_failure == "keep_original",
             window_chunks=settings.worker.window_chunks,
+            glossary=options.glossary,
             stream=JobStream(self._runtime.objects, claim) if options.stream else None,
             stream_picture=isinstance(options, DubbingOptions),
         )

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from octavia_stream.dubbing.glossary import NO_GLOSSARY, Glossary
 from octavia_stream.events.event import StageCount
 
 JobKind = Literal["video-translate", "audio-translate", "subtitle-generate", "subtitle-translate", "subtitle-to-audio"]
@@ -14,8 +15,10 @@ OnChunkFailure = Literal["fail", "keep_original"]
 TERMINAL: frozenset[JobStatus] = frozenset({"completed", "failed", "cancelled"})
 
 
-class _Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+class _Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", kw_only=True):
     """What the user asked of a job; stored with it as JSON. The kind of job says which of these it is."""
+
+    glossary: Glossary = NO_GLOSSARY
 
 
 class DubbingOptions(_Options, frozen=True, tag="video-translate"):

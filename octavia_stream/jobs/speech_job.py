@@ -77,6 +77,7 @@ class SpeechJob:
             original_gain_db=options.original_gain_db,
             keep_original_track=options.keep_original_track and options.video_upload_id is not None,
             attempts=settings.worker.chunk_attempts,
+            glossary=options.glossary,
         )
 
     async def _silence(self, end_ms: int, scratch: Path) -> Path:

@@ -41,6 +41,7 @@ class SubtitleJob:
             routes={target: self._models.route(source, target, text=True) for target in targets},
             fingerprints=self._models.fingerprints(),
             attempts=self._runtime.settings.worker.chunk_attempts,
+            glossary=job.options.glossary,
         )
         translated = await translate_subtitles(request, self._engines, checkpoints, emit)
         artifacts = Artifacts(self._runtime.objects, claim, emit)

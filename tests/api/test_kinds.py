@@ -24,6 +24,7 @@ from octavia_stream.media.info import MediaInfo
 from octavia_stream.media.probe import probe
 from octavia_stream.models.registry import Registry
 from octavia_stream.runtime import Runtime
+from octavia_stream.scheduling.share import alike
 from octavia_stream.testing import Journal, ScriptedSynthesizer, ScriptedTranscriber, ScriptedTranslator
 from tests.api.conftest import DATA, PASSWORD, VIDEO, Person
 
@@ -49,7 +50,7 @@ async def worker(runtime: Runtime, journal: Journal) -> AsyncIterator[None]:
         ScriptedTranslator(journal=journal.path),
         ScriptedSynthesizer(journal=journal.path),
     )
-    worker = JobWorker(quick, EveryKind(quick, engines, Registry(settings.models, settings.home)), "every-kind")
+    worker = JobWorker(quick, EveryKind(quick, alike(engines), Registry(settings.models, settings.home)), "every-kind")
     running = asyncio.create_task(worker.run())
     yield
     worker.drain()
@@ -266,6 +267,51 @@ async def test_one_job_dubs_into_two_languages_and_listens_once(
     assert (await alice.http.get(where, params={"language": "en", "artifact": "en.srt"})).status_code == 400
     listed = (await alice.http.get("/api/v1/jobs", params={"target_language": "pt"})).json()["jobs"]
     assert job["id"] in {one["id"] for one in listed}
+
+
+async def test_every_kind_that_translates_keeps_to_a_glossary(alice: Person, journal: Journal, tmp_path: Path) -> None:
+    path = tmp_path / "film.srt"
+    path.write_text(SRT)
+    film, talk = await upload(alice, path, "subtitle"), await upload(alice, SPEECH, "audio")
+    glossary = {
+        "terms": [{"source": "fox", "target": "raposa"}, {"source": "sentence", "target": "frase", "language": "pt-BR"}],
+        "pronunciation": [{"written": "raposa", "spoken": "rah-poh-zah"}],
+    }
+    dub = await finished(alice, "audio-translate", upload_id=talk["id"], target_language="pt", glossary=glossary)
+    assert dub["options"]["glossary"]["terms"][1]["language"] == "pt"
+    subtitles = (await fetched(alice, dub, "pt.srt"))[0].decode()
+    assert "raposa" in subtitles
+    assert "zah" not in subtitles
+    assert any("rah-poh-zah" in call.items[0] for call in journal.read() if call.stage == "synthesize")
+    wish = {"source_language": "en", "glossary": glossary}
+    texts = await finished(alice, "subtitle-translate", upload_id=film["id"], target_languages=["pt"], **wish)
+    assert "frase" in (await fetched(alice, texts, "pt.srt"))[0].decode()
+    spoken = await finished(alice, "subtitle-to-audio", upload_id=film["id"], target_language="pt", **wish)
+    assert "frase" in (await fetched(alice, spoken, "pt.srt"))[0].decode()
+    written = await finished(
+        alice, "subtitle-generate", upload_id=talk["id"], target_languages=["pt"], glossary=glossary
+    )
+    assert "raposa" in (await fetched(alice, written, "pt.srt"))[0].decode()
+
+
+@pytest.mark.parametrize(
+    "glossary",
+    [
+        {"keep": ["x"] * 501},
+        {"keep": [" "]},
+        {"keep": ["x" * 101]},
+        {"keep": ["a\x00b"]},
+        {"terms": [{"source": "x"}]},
+        {"terms": [{"source": "x", "target": "y", "language": "klingon"}]},
+        {"unknown": []},
+    ],
+    ids=str,
+)
+async def test_a_glossary_that_makes_no_sense_is_refused(alice: Person, glossary: dict[str, Any]) -> None:
+    source = (await upload(alice, SPEECH, "audio"))["id"]
+    wish = {"upload_id": source, "target_language": "pt", "glossary": glossary}
+    answer = await alice.http.post("/api/v1/jobs/audio-translate/create", json=wish)
+    assert answer.status_code in {400, 422}
 
 
 async def test_a_dub_s_languages_and_voices_have_to_make_sense(alice: Person) -> None:
