@@ -37,10 +37,11 @@ $(VENV)/.run.stamp: locks/run.txt pyproject.toml
 
 # Coqui's torchaudio and torchcodec are installed without their dependencies: their wheels link against CUDA,
 # and only their Python code is used on a machine without it.
-$(VENV)/.dev.stamp: $(VENV)/.run.stamp locks/dev.txt locks/coqui.txt locks/coqui-nodeps.txt
+$(VENV)/.dev.stamp: $(VENV)/.run.stamp locks/dev.txt locks/coqui.txt locks/coqui-nodeps.txt tests/javascript/package-lock.json
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r locks/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r locks/coqui.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r locks/coqui-nodeps.txt
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/npm ci --prefix tests/javascript --ignore-scripts --silent
 	touch $@
 
 lock: ## Resolve exact versions anew, for Python 3.11 to 3.13
