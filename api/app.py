@@ -18,6 +18,7 @@ from api.account import account_router
 from api.auth import BEARER_SCHEME, TICKET_SCHEME, BearerAuthentication, auth_router
 from api.billing import billing_router
 from api.correlation import Correlation
+from api.cors import cors_config
 from api.health import health_router
 from api.jobs import jobs_router
 from api.keys import keys_router
@@ -37,6 +38,7 @@ from api.usage import usage_router
 from octavia_stream.accounts.access import Access
 from octavia_stream.accounts.invitations import InvitationStore
 from octavia_stream.accounts.removal import Removal
+from octavia_stream.accounts.standing import Standing
 from octavia_stream.accounts.teams import TeamStore
 from octavia_stream.billing.orders import Orders, open_orders
 from octavia_stream.config import Settings
@@ -83,6 +85,7 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
                 yield
             finally:
                 app.state.services.closing.set()
+                await app.state.services.standing.close()
                 cleaning.cancel()
                 tidying.cancel()
                 await asyncio.gather(cleaning, tidying, return_exceptions=True)
@@ -116,6 +119,7 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
             "identity": Provide(provide_identity),
         },
         before_send=[add_rate_limit_headers],
+        cors_config=cors_config(settings.api),
         middleware=[AddressLimits(), _authentication()],
         exception_handlers={Exception: error_response},
         request_max_body_size=MAX_JSON_BYTES,
@@ -145,6 +149,7 @@ def _services(runtime: Runtime, orders: Orders | None, limits: RateLimits, throt
         requests=RequestLimits(throttle, runtime.quotas, runtime.pool, settings.limits),
         removal=Removal(runtime.pool, runtime.jobs, runtime.objects),
         access=Access(runtime.pool),
+        standing=Standing(runtime.pool),
         teams=TeamStore(runtime.pool),
         invitations=InvitationStore(runtime.pool),
         state=ServerState(runtime.pool, storage_url(settings)),

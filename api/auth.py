@@ -20,6 +20,8 @@ from octavia_stream.accounts.account import Account
 from octavia_stream.accounts.api_keys import PREFIX as API_KEY_PREFIX
 from octavia_stream.accounts.api_keys import Scope
 from octavia_stream.accounts.log_ins import OpenLogIn
+from octavia_stream.accounts.standing import Grant
+from octavia_stream.config import ApiSettings
 from octavia_stream.errors import Forbidden, NotFound, Unauthorized
 
 PUBLIC = {"public": True}
@@ -102,22 +104,35 @@ async def identify(connection: AnyConnection, *, tickets_allowed: bool) -> Ident
         return await _bearer(token.strip(), services)
     ticket = connection.query_params.get("ticket")
     if tickets_allowed and ticket:
-        return Identity(await services.tickets.redeem(ticket))
+        return await _ticket_holder(ticket, services)
     raise Unauthorized("Log in first, and send the token as 'Authorization: Bearer …'.")
 
 
 async def _bearer(token: str, services: Services) -> Identity:
     if token.startswith(API_KEY_PREFIX):
         key = await services.runtime.api_keys.identify(token)
-        return Identity(key.account_id, scopes=frozenset(key.scopes))
+        return Identity(key.account_id, scopes=frozenset(key.scopes), key_id=key.id)
     identity = services.tokens.verify(token)
     if identity.log_in_id is not None:
         await services.runtime.log_ins.require_live(identity.log_in_id, identity.account_id)
     return identity
 
 
-def origin_allowed(connection: AnyConnection, public_url: str | None) -> bool:
-    """Whether a browser's page may open a socket here: pages of this host, or of the public address.
+async def _ticket_holder(ticket: str, services: Services) -> Identity:
+    """Who got the ticket, if what they got it with still holds."""
+    identity = await services.tickets.redeem(ticket)
+    if not await services.standing.holds(grant_of(identity)):
+        raise Unauthorized("The session of this ticket has ended; log in again.")
+    return identity
+
+
+def grant_of(identity: Identity, job_id: UUID | None = None) -> Grant:
+    """What a stream stands on that this identity opens, about this job."""
+    return Grant(identity.account_id, identity.log_in_id, identity.key_id, job_id)
+
+
+def origin_allowed(connection: AnyConnection, settings: ApiSettings) -> bool:
+    """Whether a browser's page may open a socket here: pages of this host, of the public address, and those let in.
 
     Browsers always send `Origin` with a WebSocket and no same-origin rule stops them; other clients send none.
     """
@@ -125,8 +140,10 @@ def origin_allowed(connection: AnyConnection, public_url: str | None) -> bool:
     if origin is None:
         return True
     allowed = {connection.headers.get("host", "").lower()}
-    if public_url is not None:
-        allowed.add(urlsplit(public_url).netloc.lower())
+    if settings.public_url is not None:
+        allowed.add(urlsplit(settings.public_url).netloc.lower())
+    if origin.lower() in settings.cors_origins:
+        return True
     return urlsplit(origin).netloc.lower() in allowed - {""}
 
 
@@ -211,9 +228,9 @@ async def me(owner_id: OwnerId, services: TheServices) -> AccountView:
     security=PROTECTED,
     responses=problems(401),
 )
-async def create_ticket(owner_id: OwnerId, services: TheServices) -> Ticket:
+async def create_ticket(identity: WhoAsks, services: TheServices) -> Ticket:
     """For browsers, which cannot send a header with a WebSocket or an EventSource."""
-    return Ticket(await services.tickets.issue(owner_id), TICKET_S)
+    return Ticket(await services.tickets.issue(identity), TICKET_S)
 
 
 async def account_of(owner_id: UUID, services: Services) -> Account:

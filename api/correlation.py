@@ -24,6 +24,8 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+HSTS = "max-age=31536000"
+"""A year (RFC 6797); only over TLS, where browsers heed it."""
 NO_STORE = "no-store"
 """What the api says belongs to one user; no cache may keep it unless the route says otherwise."""
 
@@ -43,7 +45,7 @@ class Correlation:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = _request_id(scope)
-        exchange = _Exchange(request_id, send)
+        exchange = _Exchange(request_id, send, over_tls=scope.get("scheme") in ("https", "wss"))
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self.app(scope, receive, exchange.send)
@@ -64,9 +66,11 @@ class Correlation:
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, request_id: str, send: Send) -> None:
+    def __init__(self, request_id: str, send: Send, *, over_tls: bool) -> None:
+        """over_tls: whether the client came so, to us or to a proxy that we believe."""
         self._request_id = request_id
         self._send = send
+        self._over_tls = over_tls
         self.started = time.monotonic()
         self.status: int | None = None
         """HTTP status, or the code a WebSocket was closed with by this side."""
@@ -81,6 +85,8 @@ class _Exchange:
             headers.setdefault("Cache-Control", NO_STORE)
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
+            if self._over_tls:
+                headers.setdefault("Strict-Transport-Security", HSTS)
         elif message["type"] == "websocket.close":
             self.status = message["code"]
         try:

@@ -19,10 +19,10 @@ from litestar.response import ServerSentEvent
 from litestar.response.sse import ServerSentEventMessage
 
 from api import errors as api_errors
-from api.auth import PROTECTED, PUBLIC, TICKET_SCHEME, identify_socket, origin_allowed
+from api.auth import PROTECTED, PUBLIC, TICKET_SCHEME, grant_of, identify_socket, origin_allowed
 from api.errors import problems
-from api.identity import for_keys
-from api.services import JobId, OwnerId, Services, TheServices
+from api.identity import Identity, for_keys
+from api.services import JobId, OwnerId, Services, TheServices, WhoAsks
 from octavia_stream.accounts.api_keys import Scope
 from octavia_stream.errors import InvalidRequest, OctaviaError
 from octavia_stream.events.event import TERMINAL_EVENTS, JobEventRecord
@@ -51,6 +51,7 @@ async def stream_job_events(
     request: Request[UUID, None, State],
     job_id: JobId,
     owner_id: OwnerId,
+    identity: WhoAsks,
     services: TheServices,
     after: Annotated[int, QueryParameter(ge=0, le=MAX_SEQ, description="Sequence number of the last event seen.")] = 0,
 ) -> ServerSentEvent:
@@ -61,14 +62,17 @@ async def stream_job_events(
     seen = request.headers.get("last-event-id")
     start = after if seen is None else _sequence(seen)
     await services.runtime.jobs.get(job_id, owner_id)
-    return ServerSentEvent(_messages(job_id, start, services))
+    return ServerSentEvent(_messages(job_id, start, identity, services))
 
 
-async def _messages(job_id: UUID, after: int, services: Services) -> AsyncIterator[ServerSentEventMessage]:
+async def _messages(
+    job_id: UUID, after: int, identity: Identity, services: Services
+) -> AsyncIterator[ServerSentEventMessage]:
     yield ServerSentEventMessage(data=None, comment="following", retry=RETRY_MS)
     closing = asyncio.ensure_future(services.closing.wait())
+    lost = services.standing.lost(grant_of(identity, job_id))
     with EVENT_CLIENTS.labels("sse").track_inprogress():
-        async with aclosing(records_or_silence(services, job_id, after, closing)) as records:
+        async with aclosing(records_or_silence(services, job_id, after, closing, lost)) as records:
             async for record in records:
                 yield _message(record)
 
@@ -88,7 +92,7 @@ async def watch_job(socket: WebSocket[Any, Any, State], job_id: JobId, services:
     4401: no valid token or ticket; 4404: no such job of yours; 4400: `after` is not a number;
     4429: too many requests.
     """
-    if not origin_allowed(socket, services.runtime.settings.api.public_url):
+    if not origin_allowed(socket, services.runtime.settings.api):
         raise WebSocketException(code=api_errors.CLOSE_FORBIDDEN, detail="This page may not connect.")
     await socket.accept()
     with EVENT_CLIENTS.labels("websocket").track_inprogress():
@@ -108,13 +112,16 @@ async def _serve(socket: WebSocket[Any, Any, State], job_id: UUID, services: Ser
         return api_errors.close_code_of(error), str(error)
     left = asyncio.ensure_future(_until_it_leaves(socket))
     closing = asyncio.ensure_future(services.closing.wait())
+    lost = services.standing.lost(grant_of(identity, job_id))
     try:
-        async with aclosing(records_or_silence(services, job_id, after, left, closing)) as records:
+        async with aclosing(records_or_silence(services, job_id, after, left, closing, lost)) as records:
             async for record in records:
                 if record is not None:
                     await socket.send_text(msgspec.json.encode(record).decode())
     except OctaviaError as error:
         return api_errors.close_code_of(error), str(error)
+    if lost.done() and not lost.cancelled():
+        return api_errors.CLOSE_UNAUTHENTICATED, "What opened this has ended; log in again."
     return (api_errors.CLOSE_RESTARTING, "The server restarts.") if services.closing.is_set() else (CLOSE_NORMAL, "")
 
 

@@ -47,6 +47,8 @@ class Identity:
     """None unless a token says it."""
     scopes: frozenset[str] | None = None
     """What a key is for; None: everything, for it is no key."""
+    key_id: UUID | None = None
+    """Which key it is."""
 
     def require(self, scope: object) -> None:
         """Raises Forbidden when this is a key without that scope. scope: as in `opt` of the handler, or None."""

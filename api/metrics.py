@@ -11,13 +11,14 @@ from litestar.datastructures import State
 from api.auth import PUBLIC
 from api.health import dependencies
 from api.services import Services, TheServices
+from api.throttling import RATE_OPT, UNCOUNTED
 from octavia_stream.errors import DependencyUnavailable, NotFound
 from octavia_stream.telemetry import metrics
 from octavia_stream.telemetry.process_card import ProcessCard, present, send_counts
 
 
 # Not part of the API: neither its address nor its contents are for clients.
-@get("/metrics", opt=PUBLIC, include_in_schema=False)
+@get("/metrics", opt={**PUBLIC, RATE_OPT: UNCOUNTED}, include_in_schema=False)
 async def show_metrics(request: Request[Any, Any, State], services: TheServices) -> Response[bytes]:
     """404 without the right token, and where the server has none."""
     _require_token(request, services)

@@ -19,6 +19,7 @@ from api.tokens import AccessTokens
 from octavia_stream.accounts.access import Access
 from octavia_stream.accounts.invitations import InvitationStore
 from octavia_stream.accounts.removal import Removal
+from octavia_stream.accounts.standing import Standing
 from octavia_stream.accounts.teams import TeamStore
 from octavia_stream.billing.orders import Orders
 from octavia_stream.mail.smtp import SmtpMail
@@ -44,6 +45,7 @@ class Services:
     pieces: Pieces
     state: ServerState
     access: Access
+    standing: Standing
     teams: TeamStore
     invitations: InvitationStore
     mail: SmtpMail | None = None

@@ -6,8 +6,10 @@ A ticket may stand in a URL, where a token may not: it works once, and only for 
 import hashlib
 import secrets
 from typing import Protocol
-from uuid import UUID
 
+import msgspec
+
+from api.identity import Identity
 from octavia_stream.errors import Unauthorized
 
 TICKET_S = 30
@@ -27,18 +29,18 @@ class Tickets:
     def __init__(self, memory: ShortMemory) -> None:
         self._memory = memory
 
-    async def issue(self, user_id: UUID) -> str:
-        """A new ticket of this user. Raises DependencyUnavailable."""
+    async def issue(self, identity: Identity) -> str:
+        """A new ticket of who asks. Raises DependencyUnavailable."""
         ticket = secrets.token_urlsafe(32)
-        await self._memory.keep(_key(ticket), str(user_id), TICKET_S)
+        await self._memory.keep(_key(ticket), msgspec.json.encode(identity).decode(), TICKET_S)
         return ticket
 
-    async def redeem(self, ticket: str) -> UUID:
+    async def redeem(self, ticket: str) -> Identity:
         """Whose ticket it was; it is void from now on. Raises Unauthorized, DependencyUnavailable."""
-        owner = await self._memory.take(_key(ticket))
-        if owner is None:
+        holder = await self._memory.take(_key(ticket))
+        if holder is None:
             raise Unauthorized("The ticket is used up or has expired; ask for a new one.")
-        return UUID(owner)
+        return msgspec.json.decode(holder, type=Identity)
 
 
 def _key(ticket: str) -> str:

@@ -6,7 +6,7 @@ The only reader of the environment. Names: `OCTAVIA_` + section + `__` + field, 
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, IPvAnyNetwork, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -23,6 +23,10 @@ def default_home() -> Path:
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+Origin = Annotated[str, Field(pattern=r"^https?://[a-z0-9.-]+(:[0-9]+)?$")]
+"""As browsers write it: no path, small letters, no `*`."""
 
 
 class ApiSettings(_Section):
@@ -43,6 +47,9 @@ class ApiSettings(_Section):
     """Largest file accepted, in bytes."""
     public_url: str | None = None
     """Where users reach the server, such as `https://dub.example.org`: WebSockets from its pages are let in."""
+    cors_origins: tuple[Origin, ...] = ()
+    """Origins of pages elsewhere that may use this server from a browser, such as `["https://app.example.org"]`;
+    none by default, and never all."""
 
 
 class TierSettings(_Section):
