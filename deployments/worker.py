@@ -3,11 +3,15 @@
 import asyncio
 import os
 import socket
+from functools import partial
 
 import structlog
+from ray import serve
 
 from deployments import handles
+from deployments.capacity import follow_replicas, stage_servers
 from octavia_stream.config import Settings
+from octavia_stream.dubbing.engines import Engines
 from octavia_stream.errors import DependencyUnavailable, EngineUnavailable
 from octavia_stream.instant.answering import CallServer
 from octavia_stream.jobs.every_kind import EveryKind
@@ -17,6 +21,9 @@ from octavia_stream.launcher.home import drain_request
 from octavia_stream.logs import configure_logs
 from octavia_stream.models.registry import Registry
 from octavia_stream.runtime import open_runtime
+from octavia_stream.scheduling.fair_engines import FairEngines
+from octavia_stream.scheduling.share import Share
+from octavia_stream.telemetry.metrics import STAGE_QUEUED
 
 log = structlog.get_logger(__name__)
 
@@ -32,11 +39,18 @@ class Host:
     def __init__(self, settings: Settings, asr: handles.Handle, mt: handles.Handle, tts: handles.Handle) -> None:
         configure_logs(settings)
         self._settings = settings
-        self._engines = measured(handles.engines(asr, mt, tts, settings.serve))
+        self._servers = stage_servers(settings.serve)
+        self._gates = {stage: servers.gate for stage, servers in self._servers.items()}
+        for stage, gate in self._gates.items():
+            STAGE_QUEUED.labels(stage).set_function(partial(getattr, gate, "queued_cost"))
+        self._fair = FairEngines(handles.engines(asr, mt, tts, settings.serve), self._gates)
         self._worker: JobWorker | None = None
         self._task: asyncio.Task[None] | None = None
         self._requests: asyncio.Task[None] | None = None
         self._draining = False
+
+    def _engines(self, share: Share) -> Engines:
+        return measured(self._fair(share))
 
     async def check_health(self) -> None:
         """Start the worker when Serve asks first, which it does before it calls the replica ready.
@@ -95,9 +109,12 @@ class Host:
             worker_id = f"{socket.gethostname()}/{os.getpid()}"
             self._worker = JobWorker(runtime, EveryKind(runtime, self._engines, registry), worker_id)
             calls = asyncio.create_task(CallServer(runtime, self._engines, registry).run(), name="calls")
+            application = serve.get_replica_context().app_name
+            following = asyncio.create_task(follow_replicas(self._gates, self._servers, application), name="replicas")
             try:
                 await self._worker.run()
             finally:
                 self._worker = None
                 calls.cancel()
-                await asyncio.gather(calls, return_exceptions=True)
+                following.cancel()
+                await asyncio.gather(calls, following, return_exceptions=True)

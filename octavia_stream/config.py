@@ -63,6 +63,8 @@ class TierSettings(_Section):
     """Bytes of uploads and results together; 0 sets no bound."""
     sound_minutes: int = Field(default=0, ge=0)
     """Minutes of sound in jobs, in 30 days; by what a file says until it is decoded. 0 sets no bound."""
+    weight: float = Field(default=1.0, gt=0)
+    """How much of the model servers it gets beside others while there is not enough for all; 2: twice as much."""
     reads_per_minute: int = Field(default=3000, ge=0)
     """Requests of an account that change nothing, its API keys included; 0 sets no bound."""
     writes_per_minute: int = Field(default=600, ge=0)
@@ -206,7 +208,10 @@ class WorkerSettings(_Section):
     """The JobWorker."""
 
     concurrent_jobs: int = 4
-    """Jobs that one worker runs at once."""
+    """Jobs that one worker runs at once, whosever they are."""
+    newcomer_jobs: int = Field(default=12, ge=0)
+    """Further jobs that it runs for accounts and teams of whom none is running, so that nobody waits for
+    others' long jobs to end."""
     lease_s: float = 10.0
     """How long a job stays with a worker that gives no sign of life, in seconds."""
     heartbeat_s: float = 2.0

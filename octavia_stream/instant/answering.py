@@ -34,6 +34,7 @@ from octavia_stream.media.sound_writer import write_sound
 from octavia_stream.models.registry import Registry
 from octavia_stream.mt.routes import ENGLISH
 from octavia_stream.runtime import Runtime
+from octavia_stream.scheduling.share import EnginesFor, Priority, Share
 
 log = structlog.get_logger()
 
@@ -49,7 +50,7 @@ FULL_S = 0.1
 class CallServer:
     """Answers calls until drained, several at once."""
 
-    def __init__(self, runtime: Runtime, engines: Engines, registry: Registry) -> None:
+    def __init__(self, runtime: Runtime, engines: EnginesFor, registry: Registry) -> None:
         self._runtime = runtime
         self._switchboard = runtime.switchboard
         self._engines = engines
@@ -133,25 +134,26 @@ class CallServer:
 
     async def _work(self, call: Call, scratch: Path) -> None:
         with TemporaryDirectory(dir=scratch, ignore_cleanup_errors=True) as directory:
+            engines = self._engines(Share(call.owner_id or call.id, priority=Priority.LIVE))
             match call.ask:
                 case Transcribe() as ask:
-                    replies = self._transcribe(ask, Path(directory))
+                    replies = self._transcribe(ask, engines, Path(directory))
                 case Speak() as ask:
-                    replies = self._speak(ask)
+                    replies = self._speak(ask, engines)
             async with aclosing(replies):
                 async for reply in replies:
                     while not await self._switchboard.room(call.id):  # noqa: ASYNC110  (Redis does not tell)
                         await asyncio.sleep(FULL_S)
                     await self._switchboard.reply(call.id, reply)
 
-    async def _transcribe(self, ask: Transcribe, directory: Path) -> AsyncGenerator[Reply]:
+    async def _transcribe(self, ask: Transcribe, engines: Engines, directory: Path) -> AsyncGenerator[Reply]:
         source = self._runtime.objects.local_path(ask.key)
         if source is None:
             source = directory / "source"
             await self._runtime.objects.download(ask.key, source)
         settings = self._runtime.settings
         transcription = Transcription(
-            self._engines,
+            engines,
             self._models.detector(),
             language=parse_language(ask.language) if ask.language else None,
             route=(lambda spoken: self._models.route(spoken, ENGLISH)) if ask.into_english else None,
@@ -165,7 +167,7 @@ class CallServer:
                 yield _told(heard)
         yield Finished(transcription.length / ASR_RATE_HZ, transcription.language)
 
-    async def _speak(self, ask: Speak) -> AsyncGenerator[Reply]:
+    async def _speak(self, ask: Speak, engines: Engines) -> AsyncGenerator[Reply]:
         voice = self._registry.voice(ask.voice)
         spoken = 0
 
@@ -179,7 +181,7 @@ class CallServer:
         sound = read_aloud(
             ask.text,
             voice,
-            self._engines.synthesizer,
+            engines.synthesizer,
             rate_hz=SPEECH_RATE_HZ,
             speed=ask.speed,
             attempts=self._runtime.settings.worker.chunk_attempts,

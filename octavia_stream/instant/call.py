@@ -36,6 +36,8 @@ class Call(msgspec.Struct, frozen=True):
 
     id: UUID
     ask: Transcribe | Speak
+    owner_id: UUID | None = None
+    """Who asks, as the switchboard knows it."""
 
 
 class HeardWord(msgspec.Struct, frozen=True):

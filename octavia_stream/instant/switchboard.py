@@ -70,7 +70,7 @@ class Switchboard:
         Raises RateLimited (this owner has too many calls under way), Overloaded (no worker had a hand free in time),
         EngineUnavailable (the worker was lost), and what the worker raised.
         """
-        entry = self._encoder.encode(call)
+        entry = self._encoder.encode(msgspec.structs.replace(call, owner_id=owner_id))
         try:
             await self._place(owner_id, call, entry)
             async for reply in self._listen(call, entry):

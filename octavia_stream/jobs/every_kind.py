@@ -1,5 +1,6 @@
-"""Who does which kind of job."""
+"""Who does which kind of job, and with whose share of the engines."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from octavia_stream.dubbing.checkpoints import Checkpoints
@@ -7,29 +8,40 @@ from octavia_stream.dubbing.engines import Engines
 from octavia_stream.dubbing.progress import Emit
 from octavia_stream.jobs.caption_job import CaptionJob
 from octavia_stream.jobs.dubbing_job import DubbingJob
-from octavia_stream.jobs.job import Claim, JobKind
+from octavia_stream.jobs.job import Claim, Job, JobKind
 from octavia_stream.jobs.job_models import JobModels
 from octavia_stream.jobs.speech_job import SpeechJob
 from octavia_stream.jobs.subtitle_job import SubtitleJob
 from octavia_stream.jobs.worker import JobResult, JobRunner
 from octavia_stream.models.registry import Registry
 from octavia_stream.runtime import Runtime
+from octavia_stream.scheduling.share import EnginesFor, Share
+
+RUNNERS: dict[JobKind, Callable[[Runtime, Engines, JobModels], JobRunner]] = {
+    "video-translate": DubbingJob,
+    "audio-translate": DubbingJob,
+    "subtitle-generate": CaptionJob,
+    "subtitle-translate": SubtitleJob,
+    "subtitle-to-audio": SpeechJob,
+}
 
 
 class EveryKind:
     """The `JobRunner` that hands each job to the one of its kind."""
 
-    def __init__(self, runtime: Runtime, engines: Engines, registry: Registry) -> None:
-        models = JobModels(runtime.settings, registry)
-        dubbing = DubbingJob(runtime, engines, models)
-        self._runners: dict[JobKind, JobRunner] = {
-            "video-translate": dubbing,
-            "audio-translate": dubbing,
-            "subtitle-generate": CaptionJob(runtime, engines, models),
-            "subtitle-translate": SubtitleJob(runtime, engines, models),
-            "subtitle-to-audio": SpeechJob(runtime, engines, models),
-        }
+    def __init__(self, runtime: Runtime, engines: EnginesFor, registry: Registry) -> None:
+        self._runtime = runtime
+        self._engines = engines
+        self._models = JobModels(runtime.settings, registry)
 
     async def __call__(self, claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> JobResult:
         """Raises every OctaviaError that the job gives reason for."""
-        return await self._runners[claim.job.kind](claim, scratch, checkpoints, emit)
+        engines = self._engines(await self._share(claim.job))
+        run = RUNNERS[claim.job.kind](self._runtime, engines, self._models)
+        return await run(claim, scratch, checkpoints, emit)
+
+    async def _share(self, job: Job) -> Share:
+        """Who pays gets what their tier says."""
+        quotas = self._runtime.quotas
+        tier = quotas.tier(await quotas.tier_of(self._runtime.pool, job.owner_id))
+        return Share(job.owner_id, tier.weight)

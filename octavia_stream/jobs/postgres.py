@@ -158,10 +158,10 @@ class PostgresJobStore:
         rows = await self._database.fetch(queries.HEADS, list(job_ids))
         return {row["id"]: Head(row["last_seq"], row["ended"]) for row in rows}
 
-    async def claim(self, worker_id: str, lease_s: float) -> Claim | None:
+    async def claim(self, worker_id: str, lease_s: float, *, newcomers_only: bool = False) -> Claim | None:
         while True:
             async with self._database.transaction() as connection:
-                row = await connection.fetchrow(queries.LOCK_CLAIMABLE)
+                row = await connection.fetchrow(queries.LOCK_CLAIMABLE, newcomers_only)
                 if row is None:
                     return None
                 job_id = row["id"]

@@ -69,13 +69,20 @@ REQUEST_CANCEL = f"""
 update job set cancel_requested = true where id = $1 returning {_JOB}
 """  # noqa: S608
 
-# A job that waits, or whose lease ended. Others' locks are stepped over, so many workers never queue up here.
+# A job that waits, or whose lease ended: of whoever has fewest running, so that nobody waits behind all of one
+# owner's jobs. $1: only of those who have none. Others' locks are stepped over, so many workers never queue up here;
+# what they take at the same moment is not counted yet, and the next claim makes up for it.
 LOCK_CLAIMABLE = f"""
-select {_JOB}, attempts from job
+with busy as (
+    select owner_id, count(*) as jobs from job
+    where submitted_at is not null and status = 'processing' and lease_until >= now() group by owner_id
+)
+select {_JOB}, attempts from job left join busy using (owner_id)
 where submitted_at is not null and status in ('pending', 'processing')
   and (lease_until is null or lease_until < now())
-order by submitted_at, id limit 1
-for update skip locked
+  and not ($1 and busy.jobs is not null)
+order by coalesce(busy.jobs, 0), submitted_at, id limit 1
+for update of job skip locked
 """  # noqa: S608
 
 CLAIM = f"""

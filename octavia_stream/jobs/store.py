@@ -69,9 +69,11 @@ class JobStore(Protocol):
         """Events with a greater sequence number, in order."""
         ...
 
-    async def claim(self, worker_id: str, lease_s: float) -> Claim | None:
-        """Take the oldest submitted job that nobody holds (SKIP LOCKED), or one whose lease ended.
+    async def claim(self, worker_id: str, lease_s: float, *, newcomers_only: bool = False) -> Claim | None:
+        """Take a submitted job that nobody holds (SKIP LOCKED), or one whose lease ended: the oldest of those
+        whose owners have the fewest running.
 
+        newcomers_only: only of owners who have none running.
         Raises the job's epoch and appends `Started`. A job claimed more than `MAX_ATTEMPTS` times fails instead.
         """
         ...

@@ -62,7 +62,7 @@ class JobWorker:
         """Claim and work until `drain`; then running jobs are given back and this returns."""
         with worker_scratch(self._runtime.settings.home / "scratch") as scratch:
             while not self._draining.is_set():
-                claim = await self._claim() if len(self._running) < self._settings.concurrent_jobs else None
+                claim = await self._claim()
                 if claim is None:
                     await self._wait()
                 else:
@@ -78,8 +78,13 @@ class JobWorker:
         self._draining.set()
 
     async def _claim(self) -> Claim | None:
+        """A job there is room for. When the usual room is full of long ones, those who have none running get more."""
+        settings = self._settings
+        beyond = len(self._running) - settings.concurrent_jobs
+        if beyond >= settings.newcomer_jobs:
+            return None
         try:
-            return await self._runtime.jobs.claim(self._worker_id, self._settings.lease_s)
+            return await self._runtime.jobs.claim(self._worker_id, settings.lease_s, newcomers_only=beyond >= 0)
         except DependencyUnavailable as error:
             log.warning("claim_failed", reason=str(error))
             return None

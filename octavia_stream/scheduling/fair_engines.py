@@ -31,17 +31,17 @@ LEAST_COST_S = 0.25
 class FairEngines:
     """Engines that many share; each tenant's work gets its own view of them."""
 
-    def __init__(self, engines: Engines, slots: Mapping[Stage, int]) -> None:
-        """slots: calls that the servers of each stage take at once."""
+    def __init__(self, engines: Engines, gates: Mapping[Stage, Gate]) -> None:
+        """gates: one for each of the three stages, with as many slots as its servers take calls at once."""
         self._engines = engines
-        self.gates: dict[Stage, Gate] = {stage: Gate(count) for stage, count in slots.items()}
+        self._gates = gates
 
     def __call__(self, share: Share) -> Engines:
         """As `EnginesFor`: the ports, whose calls wait for this share's turn."""
         return Engines(
-            _FairTranscriber(self._engines.transcriber, self.gates["transcribe"], share),
-            _FairTranslator(self._engines.translator, self.gates["translate"], share),
-            _FairSynthesizer(self._engines.synthesizer, self.gates["synthesize"], share),
+            _FairTranscriber(self._engines.transcriber, self._gates["transcribe"], share),
+            _FairTranslator(self._engines.translator, self._gates["translate"], share),
+            _FairSynthesizer(self._engines.synthesizer, self._gates["synthesize"], share),
         )
 
 

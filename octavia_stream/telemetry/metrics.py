@@ -99,6 +99,9 @@ STAGE = _histogram(
     "stage",
 )
 STAGE_CALLS = _process_gauge("octavia_stage_calls", "Calls of a stage that wait or are worked on.", "stage")
+STAGE_QUEUED = _process_gauge(
+    "octavia_stage_queued_seconds", "Seconds of sound, heard or to be spoken, that wait for a model server.", "stage"
+)
 STAGE_MEDIA = _counter(
     "octavia_stage_media_seconds", "Seconds of sound heard (transcribe), spoken (synthesize), or made.", "stage"
 )

@@ -30,6 +30,7 @@ from octavia_stream.instant.tidying import PREFIX, tidy
 from octavia_stream.languages import Language
 from octavia_stream.models.registry import Registry
 from octavia_stream.runtime import Runtime
+from octavia_stream.scheduling.share import alike
 from octavia_stream.testing import ScriptedSynthesizer, ScriptedTranscriber, ScriptedTranslator
 from octavia_stream.tts.voice import Voice
 from tests.api.conftest import Person, eventually, person
@@ -52,7 +53,7 @@ def scripted(pause_s: float = 0.0) -> Engines:
 async def answering(runtime: Runtime, engines: Engines) -> AsyncIterator[None]:
     """A worker that answers calls, as a replica of the JobWorker has one."""
     registry = Registry(runtime.settings.models, runtime.settings.home)
-    task = asyncio.create_task(CallServer(runtime, engines, registry).run())
+    task = asyncio.create_task(CallServer(runtime, alike(engines), registry).run())
     try:
         yield
     finally:

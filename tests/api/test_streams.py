@@ -22,6 +22,7 @@ from octavia_stream.jobs.every_kind import EveryKind
 from octavia_stream.jobs.worker import JobWorker
 from octavia_stream.models.registry import Registry
 from octavia_stream.runtime import Runtime
+from octavia_stream.scheduling.share import alike
 from octavia_stream.testing import ScriptedSynthesizer, ScriptedTranscriber, ScriptedTranslator
 from octavia_stream.tts.voice import Voice
 from tests.api.conftest import DATA, Person, eventually
@@ -57,7 +58,7 @@ async def working(runtime: Runtime, gate: threading.Event) -> AsyncIterator[None
     )
     quick = dataclasses.replace(runtime, settings=settings)
     engines = local(ScriptedTranscriber(), ScriptedTranslator(), GatedSynthesizer(gate))
-    worker = JobWorker(quick, EveryKind(quick, engines, Registry(settings.models, settings.home)), "streaming")
+    worker = JobWorker(quick, EveryKind(quick, alike(engines), Registry(settings.models, settings.home)), "streaming")
     running = asyncio.create_task(worker.run())
     try:
         yield

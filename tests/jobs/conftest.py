@@ -50,6 +50,23 @@ async def submitted(runtime: Runtime, pending: MakeJob) -> MakeJob:
 
 
 @pytest.fixture
+async def newcomer(runtime: Runtime, pending: MakeJob) -> MakeJob:
+    """Makes jobs that wait for a worker, each of somebody new."""
+
+    async def make() -> Job:
+        account = await runtime.accounts.sign_up(f"{uuid4().hex}@example.org", "a good password")
+        upload_id = uuid7()
+        await runtime.uploads.add(
+            upload_id, account.id, "clip.mp4", "video/mp4", size=3, sha256="0" * 64, key=upload_key(upload_id)
+        )
+        options = DubbingOptions(target_language="pt")
+        job = await runtime.jobs.create(account.id, "video-translate", upload_id, options)
+        return await runtime.jobs.submit(job.id, account.id)
+
+    return make
+
+
+@pytest.fixture
 def expire(runtime: Runtime) -> Callable[[UUID], Awaitable[object]]:
     """Lets a lease end as if the time had passed: by moving it into the past of the database's clock."""
 

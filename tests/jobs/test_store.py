@@ -342,3 +342,37 @@ async def test_the_database_refuses_to_go_back(runtime: Runtime, submitted: Make
     await runtime.jobs.append(await _claim(runtime), [Progress("TRANSLATING", 50.0, {})])
     with pytest.raises(asyncpg.CheckViolationError, match="never fall"):
         await runtime.pool.execute(f"update job set {change} where id = $1", job.id)  # noqa: S608  (from above)
+
+
+async def test_whoever_has_fewest_jobs_running_is_next(
+    runtime: Runtime, submitted: MakeJob, newcomer: MakeJob, expire: Expire
+) -> None:
+    films = [await submitted() for _ in range(4)]
+    first = await _claim(runtime)
+    assert first.job.id == films[0].id, "alone, its jobs go in the order they came"
+    clips = [await newcomer() for _ in range(2)]
+    assert [(await _claim(runtime)).job.id for _ in range(3)] == [clips[0].id, clips[1].id, films[1].id]
+    await expire(films[0].id)
+    await expire(films[1].id)
+    assert (await _claim(runtime)).job.id == films[0].id, "what was lost with its worker runs no more, and is older"
+
+
+async def test_places_for_newcomers_are_given_to_nobody_else(
+    runtime: Runtime, submitted: MakeJob, newcomer: MakeJob
+) -> None:
+    film, *_ = [await submitted() for _ in range(3)]
+    assert (await _claim(runtime)).job.id == film.id
+    assert await runtime.jobs.claim("w", LEASE_S, newcomers_only=True) is None
+    clip = await newcomer()
+    claim = await runtime.jobs.claim("w", LEASE_S, newcomers_only=True)
+    assert claim is not None
+    assert claim.job.id == clip.id
+
+
+async def test_workers_that_claim_at_once_never_take_the_same_job(runtime: Runtime, newcomer: MakeJob) -> None:
+    jobs = {(await newcomer()).id for _ in range(6)}
+    claims = await asyncio.gather(*(runtime.jobs.claim(f"w{number}", LEASE_S) for number in range(12)))
+    taken = [claim.job.id for claim in claims if claim is not None]
+    assert sorted(taken) == sorted(set(taken))
+    left = [await runtime.jobs.claim("w", LEASE_S) for _ in range(6 - len(taken))]
+    assert {*taken, *(claim.job.id for claim in left if claim is not None)} == jobs

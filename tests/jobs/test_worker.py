@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from octavia_stream.accounts.account import Account
 from octavia_stream.config import WorkerSettings
 from octavia_stream.dubbing.checkpoints import Checkpoints
 from octavia_stream.dubbing.progress import Emit
@@ -216,3 +217,26 @@ async def test_scratch_of_a_killed_worker_is_removed_by_the_next(quick: Runtime,
     async with working(quick, succeed):
         await ended(quick, job)
         assert not abandoned.exists()
+
+
+async def test_a_tenth_job_is_taken_while_long_ones_fill_the_worker(
+    quick: Runtime, submitted: MakeJob, newcomer: MakeJob, owner: Account
+) -> None:
+    """Four long jobs of one owner, of which two run; what nine others ask for need not wait for them."""
+    long_over = asyncio.Event()
+
+    async def run(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> FinishedJob:
+        if claim.job.owner_id == owner.id:
+            await long_over.wait()
+        return RESULT
+
+    films = [await submitted() for _ in range(4)]
+    async with working(quick, run):
+        await ended(quick, films[0], "processing")
+        await ended(quick, films[1], "processing")
+        clips = [await newcomer() for _ in range(9)]
+        assert {(await ended(quick, clip)).status for clip in clips} == {"completed"}
+        states = [(await quick.jobs.get(film.id, owner.id)).status for film in films]
+        assert states == ["processing", "processing", "pending", "pending"], "no place of newcomers is theirs"
+        long_over.set()
+        assert {(await ended(quick, film)).status for film in films} == {"completed"}

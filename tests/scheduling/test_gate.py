@@ -9,6 +9,7 @@ import pytest
 from octavia_stream.asr.transcriber import AsrTask
 from octavia_stream.asr.transcript import Transcript
 from octavia_stream.audio.chunk import AudioChunk
+from octavia_stream.dubbing.checkpoints import Stage
 from octavia_stream.dubbing.engines import Engines
 from octavia_stream.languages import Language
 from octavia_stream.mt.translator import Translation
@@ -141,10 +142,8 @@ class _Recorded:
 
 async def test_each_stage_queues_for_itself_and_counts_seconds_of_sound() -> None:
     engine = _Recorded()
-    fair = FairEngines(
-        Engines(engine, engine, engine),  # type: ignore[arg-type]
-        {"transcribe": 1, "translate": 1, "synthesize": 1},
-    )
+    gates: dict[Stage, Gate] = {"transcribe": Gate(1), "translate": Gate(1), "synthesize": Gate(1)}
+    fair = FairEngines(Engines(engine, engine, engine), gates)  # type: ignore[arg-type]
     job, live = fair(Share(uuid4())), fair(Share(uuid4(), priority=Priority.LIVE))
     async with asyncio.TaskGroup() as group:
         for _ in range(2):
@@ -155,7 +154,7 @@ async def test_each_stage_queues_for_itself_and_counts_seconds_of_sound() -> Non
         group.create_task(live.transcriber.transcribe(silence(3.0), EN, "translate"))
         await settled()
         assert engine.asked == ["transcribe 12", "en-pt 4", f"{'b' * 40} 2.0"]
-        queued = {stage: gate.queued_cost for stage, gate in fair.gates.items()}
+        queued = {stage: gate.queued_cost for stage, gate in gates.items()}
         assert queued == pytest.approx({"transcribe": 15.0, "translate": 2.0, "synthesize": 2.0})
         engine.go.set()
     assert [asked for asked in engine.asked if "trans" in asked] == ["transcribe 12", "translate 3", "transcribe 12"]
