@@ -15,6 +15,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, License, SecurityScheme
 
 from api.account import account_router
+from api.admin import admin_router
 from api.auth import BEARER_SCHEME, TICKET_SCHEME, BearerAuthentication, auth_router
 from api.billing import billing_router
 from api.correlation import Correlation
@@ -40,6 +41,9 @@ from octavia_stream.accounts.invitations import InvitationStore
 from octavia_stream.accounts.removal import Removal
 from octavia_stream.accounts.standing import Standing
 from octavia_stream.accounts.teams import TeamStore
+from octavia_stream.admin.acts import ActStore
+from octavia_stream.admin.jobs import JobDirectory
+from octavia_stream.admin.users import UserDirectory
 from octavia_stream.billing.orders import Orders, open_orders
 from octavia_stream.config import Settings
 from octavia_stream.errors import DependencyUnavailable
@@ -78,7 +82,7 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
         ):
             await presences.enter_async_context(Presence(runtime.redis, "api"))
             app.state.services = _services(runtime, orders, limits, throttle)
-            cleaning = asyncio.create_task(_cleaner(runtime).run(), name="retention")
+            cleaning = asyncio.create_task(app.state.services.cleaner.run(), name="retention")
             longest = timedelta(seconds=settings.openai.deadline_s)
             tidying = asyncio.create_task(keep_tidy(runtime.credits, runtime.objects, longest), name="calls: tidy")
             try:
@@ -105,6 +109,7 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
                     jobs_router,
                     languages_router,
                     billing_router,
+                    admin_router,
                     usage_router,
                 ],
             ),
@@ -138,6 +143,7 @@ def _cleaner(runtime: Runtime) -> Cleaner:
 
 def _services(runtime: Runtime, orders: Orders | None, limits: RateLimits, throttle: Throttle) -> Services:
     settings = runtime.settings
+    acts = ActStore(runtime.pool)
     return Services(
         runtime=runtime,
         registry=Registry(settings.models, settings.home),
@@ -153,6 +159,10 @@ def _services(runtime: Runtime, orders: Orders | None, limits: RateLimits, throt
         teams=TeamStore(runtime.pool),
         invitations=InvitationStore(runtime.pool),
         state=ServerState(runtime.pool, storage_url(settings)),
+        cleaner=_cleaner(runtime),
+        acts=acts,
+        users=UserDirectory(runtime.pool),
+        operated_jobs=JobDirectory(runtime.pool, runtime.jobs, acts),
         pieces=Pieces(runtime),
         mail=SmtpMail(settings.mail) if settings.mail.host is not None else None,
         orders=orders,

@@ -21,12 +21,16 @@ from octavia_stream.accounts.invitations import InvitationStore
 from octavia_stream.accounts.removal import Removal
 from octavia_stream.accounts.standing import Standing
 from octavia_stream.accounts.teams import TeamStore
+from octavia_stream.admin.acts import ActStore
+from octavia_stream.admin.jobs import JobDirectory
+from octavia_stream.admin.users import UserDirectory
 from octavia_stream.billing.orders import Orders
+from octavia_stream.jobs.retention import Cleaner
 from octavia_stream.mail.smtp import SmtpMail
 from octavia_stream.models.registry import Registry
 from octavia_stream.runtime import Runtime
-from octavia_stream.uploads.pieces import Pieces
 from octavia_stream.telemetry.state import ServerState
+from octavia_stream.uploads.pieces import Pieces
 
 AnyConnection = ASGIConnection[Any, Any, Any, State]
 
@@ -44,6 +48,10 @@ class Services:
     removal: Removal
     pieces: Pieces
     state: ServerState
+    cleaner: Cleaner
+    acts: ActStore
+    users: UserDirectory
+    operated_jobs: JobDirectory
     access: Access
     standing: Standing
     teams: TeamStore

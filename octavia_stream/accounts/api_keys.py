@@ -30,6 +30,7 @@ _LIST = f"select {_KEY} from api_key where account_id = $1 order by id desc"  # 
 _DELETE = "delete from api_key where id = $1 and account_id = $2 returning id"
 _BY_HASH = f"""
 select {_KEY}, coalesce(last_used_at < now() - interval '1 minute', true) as stale from api_key where hash = $1
+    and not exists (select from account where account.id = account_id and disabled_at is not null)
 """  # noqa: S608
 _USED = "update api_key set last_used_at = now() where id = $1"
 

@@ -22,8 +22,10 @@ CLIENT_MAX = 200
 ADDRESS_MAX = 100
 
 _LOG_IN = "id, account_id, client, address, created_at, used_at, expires_at"
+# Whoever disables the account waits for the lock, or was seen.
 _OPEN = f"""
-insert into log_in (id, account_id, client, address, expires_at) values ($1, $2, $3, $4, now() + $5)
+insert into log_in (id, account_id, client, address, expires_at)
+select $1, id, $3, $4, now() + $5 from account where id = $2 and disabled_at is null for share
 returning {_LOG_IN}
 """  # noqa: S608  (constants of this file)
 _MAKE_ROOM = """

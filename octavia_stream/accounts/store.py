@@ -25,7 +25,9 @@ _SIGN_UP = """
 insert into account (id, email, password_hash) values ($1, $2, $3)
 on conflict (email) do nothing returning id, email, created_at
 """
-_BY_EMAIL = "select id, email, created_at, password_hash from account where email = $1"
+_BY_EMAIL = """
+select id, email, created_at, password_hash, disabled_at is not null as disabled from account where email = $1
+"""
 _BY_ID = "select id, email, created_at from account where id = $1"
 _HASH = "select password_hash from account where id = $1"
 _REHASH = "update account set password_hash = $2 where id = $1 and password_hash = $3"
@@ -66,7 +68,10 @@ class AccountStore:
         return msgspec.convert(dict(row), Account)
 
     async def authenticate(self, email: str, password: str) -> Account:
-        """The account whose password this is. Raises Unauthorized, the same and as slowly for an unknown address."""
+        """The account whose password this is. Raises Unauthorized, the same and as slowly for an unknown address.
+
+        Raises Forbidden when it was disabled; nobody learns that without the password.
+        """
         try:
             normal = normal_email(email)
         except InvalidRequest:
@@ -75,6 +80,8 @@ class AccountStore:
         hashed = None if row is None else row["password_hash"]
         if not await self._passwords.matches(password, hashed) or row is None:
             raise Unauthorized("The e-mail address or the password is wrong.")
+        if row["disabled"]:
+            raise Forbidden("This account was disabled; ask whoever runs this server.")
         if self._passwords.is_outdated(row["password_hash"]):
             await self._database.execute(_REHASH, row["id"], await self._passwords.hash(password), hashed)
         return Account(row["id"], row["email"], row["created_at"])

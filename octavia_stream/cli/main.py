@@ -12,6 +12,7 @@ from rich.console import Console
 
 from octavia_stream.cli import dub as dub_command
 from octavia_stream.cli import subtitle as subtitle_command
+from octavia_stream.cli.admin import admin_app
 from octavia_stream.cli.audit import show_audit
 from octavia_stream.cli.client import Credentials
 from octavia_stream.cli.doctor import doctor
@@ -26,6 +27,7 @@ from octavia_stream.errors import InvalidRequest, JobCancelled, OctaviaError
 
 app = App(name="octavia", help="Self-hosted speech translation and dubbing.", version_flags=["--version"])
 app.command(models_app, name="models")
+app.command(admin_app, name="admin")
 app.command(doctor, name="doctor")
 app.command(show_settings, name="settings")
 app.command(show_audit, name="audit")

@@ -1,6 +1,8 @@
 """What has served its time goes: ended jobs with all they made, uploads that nothing uses, old keys."""
 
 import asyncio
+from contextlib import suppress
+from datetime import datetime
 
 import msgspec
 import structlog
@@ -8,6 +10,7 @@ import structlog
 from octavia_stream.config import RetentionSettings
 from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.database.pool import Database
+from octavia_stream.database.uuid7 import uuid7
 from octavia_stream.errors import Conflict, NotFound, OctaviaError
 from octavia_stream.jobs.idempotency import IdempotencyKeys
 from octavia_stream.jobs.postgres import PostgresJobStore
@@ -22,6 +25,23 @@ AT_ONCE = 100
 _LOCK = 0x0C7A_C1EA  # any number, as long as it is ours alone in the database
 _TRY_LOCK = "select pg_try_advisory_lock($1)"
 _UNLOCK = "select pg_advisory_unlock($1)"
+# 0 days keep everything.
+_DUE_JOBS = """
+select count(*) as jobs, coalesce(sum(jsonb_array_length(artifacts)), 0)::bigint as objects, coalesce(sum((
+    select sum((artifact ->> 'size')::bigint) from jsonb_array_elements(artifacts) artifact
+)), 0)::bigint as bytes
+from job where $1::int > 0 and status in ('completed', 'failed', 'cancelled')
+    and finished_at < now() - make_interval(days => $1)
+"""
+_DUE_UPLOADS = """
+select count(*) as uploads, count(*) as objects, coalesce(sum(size), 0)::bigint as bytes from upload
+where $1::int > 0 and created_at < now() - make_interval(days => $1) and not exists (
+    select from job where job.owner_id = upload.owner_id
+        and (job.upload_id = upload.id or job.options ->> 'video_upload_id' = upload.id::text)
+)
+"""
+_CLEANED = "insert into cleaning (id, jobs, uploads, objects, bytes) values ($1, $2, $3, $4, $5)"
+_CLEANINGS = "select at, jobs, uploads, objects, bytes from cleaning order by id desc limit $1"
 
 log = structlog.get_logger()
 
@@ -33,6 +53,16 @@ class Freed(msgspec.Struct, frozen=True):
     uploads: int = 0
     objects: int = 0
     bytes: int = 0
+
+
+class Cleaning(msgspec.Struct, frozen=True):
+    """One row of table `cleaning`."""
+
+    at: datetime
+    jobs: int
+    uploads: int
+    objects: int
+    bytes: int
 
 
 class Cleaner:
@@ -55,6 +85,7 @@ class Cleaner:
         self._settings = settings
         self._sweep = sweep
         self._keys = IdempotencyKeys(database)
+        self._asked = asyncio.Event()
 
     async def run(self, interval_s: float = INTERVAL_S) -> None:
         """Clean again and again, until cancelled; whatever is away is tried again the next time."""
@@ -63,7 +94,26 @@ class Cleaner:
                 await self.clean()
             except OctaviaError as error:
                 log.warning("cleaning_failed", reason=str(error))
-            await asyncio.sleep(interval_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._asked.wait(), interval_s)
+            self._asked.clear()
+
+    def hurry(self) -> None:
+        """Let `run` clean now."""
+        self._asked.set()
+
+    async def due(self) -> Freed:
+        """What `clean` would remove now; of jobs only their results count, so it is rather more."""
+        jobs = await self._database.fetchrow(_DUE_JOBS, self._settings.results_days)
+        uploads = await self._database.fetchrow(_DUE_UPLOADS, self._settings.uploads_days)
+        of_jobs = Freed(**dict(jobs)) if jobs is not None else Freed()
+        of_uploads = Freed(**dict(uploads)) if uploads is not None else Freed()
+        objects = of_jobs.objects + of_uploads.objects
+        return Freed(of_jobs.jobs, of_uploads.uploads, objects, of_jobs.bytes + of_uploads.bytes)
+
+    async def cleanings(self, limit: int) -> list[Cleaning]:
+        """When something was removed, newest first."""
+        return [msgspec.convert(dict(row), Cleaning) for row in await self._database.fetch(_CLEANINGS, limit)]
 
     async def clean(self) -> Freed | None:
         """Remove everything whose time is over; None when another process is at it.
@@ -91,6 +141,7 @@ class Cleaner:
         RETENTION_REMOVED.labels("jobs").inc(freed.jobs)
         RETENTION_REMOVED.labels("uploads").inc(freed.uploads)
         if freed.jobs or freed.uploads:
+            await self._database.execute(_CLEANED, uuid7(), freed.jobs, freed.uploads, freed.objects, freed.bytes)
             log.info("cleaned", jobs=freed.jobs, uploads=freed.uploads, objects=freed.objects, bytes=freed.bytes)
         return freed
 

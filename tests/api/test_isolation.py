@@ -105,6 +105,8 @@ async def test_what_is_another_s_does_not_exist(
         "{upload_id}": [spare["id"]],
         "{key_id}": [key.json()["key"]["id"]],
         "{session_id}": [session["id"] for session in sessions],
+        "{user_id}": [str(alice.id)],
+        "{tenant_id}": [str(alice.id)],
     }
     with_id = [(method, path) for method, path, _ in operations if "{" in path]
     assert len(with_id) >= 6
