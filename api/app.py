@@ -29,6 +29,7 @@ from api.openai_audio import openai_router
 from api.openai_errors import error_response
 from api.rate_limits import RateLimits, add_rate_limit_headers
 from api.services import Services, provide_identity, provide_owner_id, provide_services
+from api.settings import settings_router
 from api.teams import invitations_router, teams_router
 from api.throttling import AddressLimits, RequestLimits
 from api.tickets import Tickets
@@ -37,6 +38,7 @@ from api.tus import tus_router
 from api.uploads import upload_router
 from api.usage import usage_router
 from octavia_stream.accounts.access import Access
+from octavia_stream.accounts.account_settings import AccountSettingsStore
 from octavia_stream.accounts.invitations import InvitationStore
 from octavia_stream.accounts.removal import Removal
 from octavia_stream.accounts.standing import Standing
@@ -49,6 +51,7 @@ from octavia_stream.config import Settings
 from octavia_stream.errors import DependencyUnavailable
 from octavia_stream.instant.tidying import keep_tidy
 from octavia_stream.jobs.retention import Cleaner
+from octavia_stream.mail.outbox import Outbox
 from octavia_stream.mail.smtp import SmtpMail
 from octavia_stream.models.registry import Registry
 from octavia_stream.quotas.throttle import Throttle
@@ -85,6 +88,7 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
             cleaning = asyncio.create_task(app.state.services.cleaner.run(), name="retention")
             longest = timedelta(seconds=settings.openai.deadline_s)
             tidying = asyncio.create_task(keep_tidy(runtime.credits, runtime.objects, longest), name="calls: tidy")
+            writing = asyncio.create_task(_send_letters(runtime, app.state.services.mail), name="letters")
             try:
                 yield
             finally:
@@ -92,7 +96,8 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
                 await app.state.services.standing.close()
                 cleaning.cancel()
                 tidying.cancel()
-                await asyncio.gather(cleaning, tidying, return_exceptions=True)
+                writing.cancel()
+                await asyncio.gather(cleaning, tidying, writing, return_exceptions=True)
 
     app = Litestar(
         route_handlers=[
@@ -111,6 +116,7 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
                     billing_router,
                     admin_router,
                     usage_router,
+                    settings_router,
                 ],
             ),
             openai_router(settings.openai),
@@ -155,6 +161,7 @@ def _services(runtime: Runtime, orders: Orders | None, limits: RateLimits, throt
         requests=RequestLimits(throttle, runtime.quotas, runtime.pool, settings.limits),
         removal=Removal(runtime.pool, runtime.jobs, runtime.objects),
         access=Access(runtime.pool),
+        account_settings=AccountSettingsStore(runtime.pool),
         standing=Standing(runtime.pool),
         teams=TeamStore(runtime.pool),
         invitations=InvitationStore(runtime.pool),
@@ -167,6 +174,11 @@ def _services(runtime: Runtime, orders: Orders | None, limits: RateLimits, throt
         mail=SmtpMail(settings.mail) if settings.mail.host is not None else None,
         orders=orders,
     )
+
+
+async def _send_letters(runtime: Runtime, mail: SmtpMail | None) -> None:
+    if mail is not None:
+        await Outbox(runtime.pool, mail).run()
 
 
 def _redis_url(settings: Settings) -> str:

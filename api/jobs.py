@@ -18,6 +18,7 @@ from api.errors import problems
 from api.events import stream_job_events, watch_job
 from api.idempotency import IdempotencyKey, once
 from api.identity import for_keys
+from api.job_defaults import with_defaults
 from api.job_kinds import KINDS, Asked, KindOfJob
 from api.services import JobId, OwnerId, TeamOfQuery, TheServices, WhoAsks
 from api.streams import stream_job, stream_job_file
@@ -106,7 +107,7 @@ def creation_of(kind: KindOfJob[Asked]) -> HTTPRouteHandler:
     ) -> Response[JobView]:
         async def work(job_id: UUID | None) -> JobView:
             owner = await services.access.owner_for(owner_id, data.team_id, "jobs:create")
-            upload, options = await kind.check(data, owner, services)
+            upload, options = await kind.check(await with_defaults(data, owner_id, owner, services), owner, services)
             jobs = services.runtime.jobs
             return view(await jobs.create(owner, kind.name, upload.id, options, job_id, created_by=owner_id))
 

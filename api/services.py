@@ -17,6 +17,7 @@ from api.throttling import RequestLimits
 from api.tickets import Tickets
 from api.tokens import AccessTokens
 from octavia_stream.accounts.access import Access
+from octavia_stream.accounts.account_settings import AccountSettingsStore
 from octavia_stream.accounts.invitations import InvitationStore
 from octavia_stream.accounts.removal import Removal
 from octavia_stream.accounts.standing import Standing
@@ -53,6 +54,7 @@ class Services:
     users: UserDirectory
     operated_jobs: JobDirectory
     access: Access
+    account_settings: AccountSettingsStore
     standing: Standing
     teams: TeamStore
     invitations: InvitationStore

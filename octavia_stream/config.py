@@ -235,7 +235,9 @@ class RetentionSettings(_Section):
     """How long things are kept. What waits or runs is never removed."""
 
     results_days: int = Field(default=0, ge=0, le=36_500)
-    """Jobs that ended longer ago are removed with their results; 0 keeps them for ever."""
+    """Jobs that ended longer ago are removed with their results; 0 keeps them for ever. Accounts may choose less."""
+    results_days_by_tier: dict[str, Annotated[int, Field(ge=0, le=36_500)]] = {}
+    """The same for owners of a tier, as JSON such as `{"studio": 365}`, where it differs."""
     uploads_days: int = Field(default=0, ge=0, le=36_500)
     """Older uploads that no job uses are removed; 0 keeps them for ever."""
 

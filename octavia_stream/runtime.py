@@ -24,6 +24,7 @@ from octavia_stream.errors import DependencyUnavailable
 from octavia_stream.events.feed import EventFeed
 from octavia_stream.events.redis import RedisEvents
 from octavia_stream.jobs.charges import EveryCharge
+from octavia_stream.jobs.notices import Letters
 from octavia_stream.instant.charges import CallCharges
 from octavia_stream.instant.switchboard import Switchboard
 from octavia_stream.jobs.postgres import PostgresJobStore
@@ -75,7 +76,8 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         charges = JobCharges(read_prices(settings.billing.pricing), settings.billing, settings.media.max_duration_s)
         quotas = Quotas(settings.limits)
         job_quotas = JobQuotas(quotas, settings.media.max_duration_s)
-        jobs = PostgresJobStore(pool, redis, EveryCharge(job_quotas, charges))
+        letters = Letters(settings.api.public_url) if settings.mail.host is not None else None
+        jobs = PostgresJobStore(pool, redis, EveryCharge(job_quotas, charges), letters)
         yield Runtime(
             settings=settings,
             pool=pool,

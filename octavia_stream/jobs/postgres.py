@@ -1,6 +1,6 @@
 """Jobs in Postgres: the truth that survives every worker, every queue and every cache."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -26,8 +26,10 @@ from octavia_stream.events.feed import Head
 from octavia_stream.jobs import queries
 from octavia_stream.jobs.charges import Charges, NoCharges
 from octavia_stream.jobs.job import TERMINAL, Artifact, Claim, Job, JobFilter, JobKind, JobOptions, JobStatus
+from octavia_stream.jobs.notices import Notices, Silence
 from octavia_stream.telemetry.metrics import EVENTS_APPENDED, JOBS_ENDED, JOBS_SUBMITTED
 
+NO_TIERS: Mapping[str, int] = {}
 MAX_ATTEMPTS = 5
 """A job that takes its worker down every time must not do so for ever."""
 
@@ -47,11 +49,18 @@ class EventPublisher(Protocol):
 class PostgresJobStore:
     """`JobStore` on Postgres. All methods raise DependencyUnavailable while it is away."""
 
-    def __init__(self, database: Database, publisher: EventPublisher, charges: Charges | None = None) -> None:
-        """charges: what jobs cost; None: nothing."""
+    def __init__(
+        self,
+        database: Database,
+        publisher: EventPublisher,
+        charges: Charges | None = None,
+        notices: Notices | None = None,
+    ) -> None:
+        """charges: what jobs cost; None: nothing. notices: who is told of their ends; None: nobody."""
         self._database = database
         self._publisher = publisher
         self._charges = charges or NoCharges()
+        self._notices = notices or Silence()
 
     async def create(
         self,
@@ -138,13 +147,16 @@ class PostgresJobStore:
                 await self._end(connection, job_id, "cancelled", Cancelled())
             await connection.execute(queries.DELETE, job_id)
 
-    async def expired(self, days: int, limit: int) -> list[UUID]:
-        """Jobs that ended more than `days` days ago, those of longest ago first."""
-        return [row["id"] for row in await self._database.fetch(queries.EXPIRED, days, limit)]
+    async def expired(self, days: int, limit: int, by_tier: Mapping[str, int] = NO_TIERS) -> list[UUID]:
+        """Jobs that ended more than `days` days ago, those of longest ago first; 0: none for that.
 
-    async def delete_expired(self, job_id: UUID, days: int) -> bool:
-        """As `delete`, whosever it is; False when the job is no longer one that ended more than `days` days ago."""
-        return await self._database.fetchval(queries.DELETE_EXPIRED, job_id, days) is not None
+        by_tier: days for owners of these tiers instead. An account may have chosen fewer for its own.
+        """
+        return [row["id"] for row in await self._database.fetch(queries.EXPIRED, days, dict(by_tier), limit)]
+
+    async def delete_expired(self, job_id: UUID, days: int, by_tier: Mapping[str, int] = NO_TIERS) -> bool:
+        """As `delete`, whosever it is; False when the job is no longer one that `expired` would find."""
+        return await self._database.fetchval(queries.DELETE_EXPIRED, days, dict(by_tier), job_id) is not None
 
     async def chunk_keys(self, job_id: UUID) -> set[str]:
         return {row["key"] for row in await self._database.fetch(queries.CHUNK_KEYS, job_id)}
@@ -251,6 +263,7 @@ class PostgresJobStore:
             await connection.fetchrow(queries.END, job_id, status, code, message, list(artifacts), report or {})
         )
         await self._charges.ended(connection, _job(row))
+        await self._notices.ended(connection, _job(row))
         crash_point(CrashPoint.CREDITS_CAPTURED)
         JOBS_ENDED.labels(row["kind"], status).inc()
         return await _append(connection, job_id, [event])

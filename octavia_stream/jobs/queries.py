@@ -50,18 +50,27 @@ where id = $1 returning {_JOB}
 # Chunks and events go with it.
 DELETE = "delete from job where id = $1"
 
-EXPIRED = """
-select id from job
-where status in ('completed', 'failed', 'cancelled') and finished_at < now() - make_interval(days => $1)
-order by finished_at limit $2
+# How many days a job's results are kept: what goes for its owner's tier or, without that, for all ($1); an owner may
+# choose less. Null: for ever.
+_KEPT_DAYS = """
+    least(nullif(coalesce(($2::jsonb ->> tenant.tier)::integer, $1::integer), 0), chosen.retention_days)
 """
 
+EXPIRED = f"""
+select job.id from job join tenant on tenant.id = job.owner_id
+left join account_settings chosen on chosen.account_id = job.owner_id
+where job.status in ('completed', 'failed', 'cancelled')
+    and job.finished_at < now() - make_interval(days => {_KEPT_DAYS})
+order by job.finished_at limit $3
+"""  # noqa: S608
+
 # Asked again: it may have been given another run since it was found.
-DELETE_EXPIRED = """
-delete from job
-where id = $1 and status in ('completed', 'failed', 'cancelled') and finished_at < now() - make_interval(days => $2)
-returning id
-"""
+DELETE_EXPIRED = f"""
+delete from job using tenant left join account_settings chosen on chosen.account_id = tenant.id
+where tenant.id = job.owner_id and job.id = $3 and job.status in ('completed', 'failed', 'cancelled')
+    and job.finished_at < now() - make_interval(days => {_KEPT_DAYS})
+returning job.id
+"""  # noqa: S608
 
 CHUNK_KEYS = "select key from chunk where job_id = $1 and state = 'done'"
 

@@ -125,7 +125,7 @@ class Cleaner:
                 return None
             try:
                 await self._keys.forget_old()
-                of_jobs = await self._clean_jobs(self._settings.results_days)
+                of_jobs = await self._clean_jobs()
                 of_uploads = await self._clean_uploads(self._settings.uploads_days)
                 if self._sweep is not None:
                     await self._sweep.sweep()
@@ -145,11 +145,12 @@ class Cleaner:
             log.info("cleaned", jobs=freed.jobs, uploads=freed.uploads, objects=freed.objects, bytes=freed.bytes)
         return freed
 
-    async def _clean_jobs(self, days: int) -> Freed:
+    async def _clean_jobs(self) -> Freed:
         jobs = objects = size = 0
-        while days and (expired := await self._jobs.expired(days, AT_ONCE)):
+        days, by_tier = self._settings.results_days, self._settings.results_days_by_tier
+        while expired := await self._jobs.expired(days, AT_ONCE, by_tier):
             for job_id in expired:
-                if not await self._jobs.delete_expired(job_id, days):
+                if not await self._jobs.delete_expired(job_id, days, by_tier):
                     continue
                 crash_point(CrashPoint.EXPIRED_JOB_FORGOTTEN)
                 jobs += 1

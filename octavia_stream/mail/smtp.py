@@ -19,14 +19,18 @@ class SmtpMail:
     def __init__(self, settings: MailSettings) -> None:
         self._settings = settings
 
-    async def send(self, to: str, subject: str, text: str) -> None:
-        """Hand a letter over. Raises DependencyUnavailable when the server does not take it."""
+    async def send(self, to: str, subject: str, text: str, *, reference: str | None = None) -> None:
+        """Hand a letter over. Raises DependencyUnavailable when the server does not take it.
+
+        reference: the same for the same letter, so that who gets it twice can tell.
+        """
         letter = EmailMessage()
         letter["From"] = self._settings.sender
         letter["To"] = to
         letter["Subject"] = subject
         letter["Date"] = formatdate()
-        letter["Message-ID"] = make_msgid(domain=parseaddr(self._settings.sender)[1].rpartition("@")[2] or None)
+        domain = parseaddr(self._settings.sender)[1].rpartition("@")[2] or None
+        letter["Message-ID"] = f"<{reference}@{domain or 'localhost'}>" if reference else make_msgid(domain=domain)
         # No other machine's holiday note should answer it (RFC 3834).
         letter["Auto-Submitted"] = "auto-generated"
         letter.set_content(text)

@@ -33,7 +33,7 @@ async def test_migrations_apply_roll_back_and_apply_again(empty_database: str) -
     jobs = {"account", "upload", "job", "chunk", "job_event"}
     ours = jobs | {"ledger_account", "credit_hold", "credit_transfer", "polar_event", "idempotency_key"}
     ours |= {"log_in", "refresh_token", "password_reset", "api_key", "object_removal"}
-    ours |= {"tenant", "team", "team_member", "team_invitation"}
+    ours |= {"tenant", "team", "team_member", "team_invitation", "account_settings", "letter"}
     ours |= {"sound_use", "open_upload"}
     ours |= {"resumable_upload", "resumable_part"}
     ours |= {"admin_act", "cleaning"}

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from octavia_stream.accounts.account_settings import AccountSettingsStore
 from octavia_stream.config import RetentionSettings
 from octavia_stream.database.uuid7 import uuid7
 from octavia_stream.errors import NotFound
@@ -20,8 +21,12 @@ pytestmark = pytest.mark.services
 MakeJob = Callable[[], Awaitable[Job]]
 
 
-def cleaner(runtime: Runtime, *, results_days: int = 0, uploads_days: int = 0) -> Cleaner:
-    settings = RetentionSettings(results_days=results_days, uploads_days=uploads_days)
+def cleaner(
+    runtime: Runtime, *, results_days: int = 0, uploads_days: int = 0, by_tier: dict[str, int] | None = None
+) -> Cleaner:
+    settings = RetentionSettings(
+        results_days=results_days, uploads_days=uploads_days, results_days_by_tier=by_tier or {}
+    )
     return Cleaner(runtime.pool, runtime.jobs, runtime.uploads, runtime.objects, settings)
 
 
@@ -70,6 +75,22 @@ async def test_nothing_goes_by_default(runtime: Runtime, submitted: MakeJob) -> 
     old = await _ended(runtime, submitted, 10_000)
     assert await cleaner(runtime).clean() == Freed()
     assert await _exists(runtime, old)
+
+
+async def test_a_tier_may_keep_longer_and_an_account_shorter(runtime: Runtime, submitted: MakeJob) -> None:
+    younger, older = await _ended(runtime, submitted, 8), await _ended(runtime, submitted, 31)
+    kept = AccountSettingsStore(runtime.pool)
+    await runtime.pool.execute("update tenant set tier = 'studio'")
+    try:
+        assert await cleaner(runtime, results_days=30, by_tier={"studio": 365}).clean() == Freed()
+        assert await cleaner(runtime, results_days=30, by_tier={"studio": 0}).clean() == Freed(), "for ever"
+        assert await cleaner(runtime, by_tier={"studio": 30}).clean() == Freed(jobs=1, objects=1, bytes=5)
+        assert [await _exists(runtime, job) for job in (older, younger)] == [False, True]
+        await kept.change(younger.owner_id, {"retention_days": 7})
+        assert await cleaner(runtime).clean() == Freed(jobs=1, objects=1, bytes=5), "also where all is kept for ever"
+    finally:
+        await runtime.pool.execute("update tenant set tier = 'standard'")
+        await kept.change(younger.owner_id, {"retention_days": None})
 
 
 async def test_a_job_that_was_run_again_since_it_was_found_stays(runtime: Runtime, submitted: MakeJob) -> None:
