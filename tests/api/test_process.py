@@ -3,11 +3,8 @@
 import asyncio
 import json
 import signal
-import socket
-import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,60 +14,11 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from octavia_stream.config import Settings
-from octavia_stream.launcher.environment import environment_of
 from octavia_stream.runtime import Runtime
+from tests.api.api_process import ApiProcess, wav_header
 from tests.api.conftest import Person, ScriptedWorker, create_job, eventually, person, read_sse, upload_video
 
 pytestmark = pytest.mark.services
-
-ROOT = Path(__file__).parents[2]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-class ApiProcess:
-    """`python -m api.main` on a port of its own, which it keeps over restarts."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.port = free_port()
-        api = settings.api.model_copy(update={"port": self.port})
-        self._environment: Mapping[str, str] = environment_of(settings.model_copy(update={"api": api}))
-        self._process: asyncio.subprocess.Process | None = None
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def process(self) -> asyncio.subprocess.Process:
-        assert self._process is not None
-        return self._process
-
-    async def start(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "api.main", env={**self._environment, "OMP_NUM_THREADS": "1"}, cwd=ROOT,
-            stderr=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
-        async with httpx.AsyncClient(base_url=self.address) as client:
-
-            async def ready() -> bool:
-                assert self.process.returncode is None, "the api ended while it started"
-                try:
-                    return (await client.get("/readyz")).status_code == 200
-                except httpx.TransportError:
-                    return False
-
-            await eventually(ready, "the api is ready", 60)
-
-    async def end(self, with_signal: signal.Signals) -> int:
-        if self.process.returncode is None:
-            self.process.send_signal(with_signal)
-        return await self.process.wait()
 
 
 @pytest.fixture
@@ -182,16 +130,6 @@ async def test_an_api_that_is_asked_to_stop_tells_its_watchers(api: ApiProcess, 
             assert [message.get("id") async for message in messages] == ["1"]
             code = await stopping
         assert code in {0, -signal.SIGTERM}
-
-
-def wav_header(data_bytes: int) -> bytes:
-    """48 kHz, 16 bit, stereo."""
-    return (
-        b"RIFF" + (36 + data_bytes).to_bytes(4, "little") + b"WAVEfmt " + (16).to_bytes(4, "little")
-        + (1).to_bytes(2, "little") + (2).to_bytes(2, "little") + (48_000).to_bytes(4, "little")
-        + (192_000).to_bytes(4, "little") + (4).to_bytes(2, "little") + (16).to_bytes(2, "little")
-        + b"data" + data_bytes.to_bytes(4, "little")
-    )  # fmt: skip
 
 
 BIG_BYTES = 300 * 1024 * 1024
