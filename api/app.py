@@ -37,6 +37,7 @@ from api.tokens import AccessTokens
 from api.tus import tus_router
 from api.uploads import upload_router
 from api.usage import usage_router
+from api.webhooks import webhooks_router
 from octavia_stream.accounts.access import Access
 from octavia_stream.accounts.account_settings import AccountSettingsStore
 from octavia_stream.accounts.invitations import InvitationStore
@@ -58,6 +59,7 @@ from octavia_stream.quotas.throttle import Throttle
 from octavia_stream.runtime import Runtime, load_secret, open_runtime, storage_url
 from octavia_stream.telemetry.process_card import Presence
 from octavia_stream.telemetry.state import ServerState
+from octavia_stream.webhooks.deliverer import delivering
 from octavia_stream.uploads.pieces import Pieces
 from octavia_stream.uploads.sweeping import UploadSweep
 
@@ -84,6 +86,7 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
             AsyncExitStack() as presences,
         ):
             await presences.enter_async_context(Presence(runtime.redis, "api"))
+            await presences.enter_async_context(delivering(runtime.webhooks, settings.webhooks, settings.outbound))
             app.state.services = _services(runtime, orders, limits, throttle)
             cleaning = asyncio.create_task(app.state.services.cleaner.run(), name="retention")
             longest = timedelta(seconds=settings.openai.deadline_s)
@@ -116,6 +119,7 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
                     billing_router,
                     admin_router,
                     usage_router,
+                    webhooks_router,
                     settings_router,
                 ],
             ),

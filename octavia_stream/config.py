@@ -257,6 +257,21 @@ class BillingSettings(_Section):
     """Another address of Polar's API; else that of `polar_server`."""
 
 
+class WebhookSettings(_Section):
+    """What is told to addresses that users name."""
+
+    endpoints_per_account: int = Field(default=10, ge=1)
+    """Webhooks that one account may have."""
+    timeout_s: float = Field(default=15.0, gt=0, le=45)
+    """How long an address may take to answer."""
+    disable_after_days: int = Field(default=5, ge=1)
+    """A webhook at which nothing has arrived for so long is switched off."""
+    log_days: int = Field(default=30, ge=1)
+    """How long it is kept what was told to whom."""
+    rotation_hours: int = Field(default=24, ge=0)
+    """How long the old secret signs beside a new one."""
+
+
 class OpenAISettings(_Section):
     """The OpenAI-compatible routes below `/v1`, whose requests are answered while somebody waits."""
 
@@ -320,4 +335,5 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     mail: MailSettings = MailSettings()
     openai: OpenAISettings = OpenAISettings()
+    webhooks: WebhookSettings = WebhookSettings()
     outbound: OutboundSettings = OutboundSettings()

@@ -33,6 +33,7 @@ from octavia_stream.quotas.quotas import Quotas
 from octavia_stream.storage.objects import ObjectStore
 from octavia_stream.uploads.resumable import ResumableUploads
 from octavia_stream.uploads.store import UploadStore
+from octavia_stream.webhooks.store import WebhookStore
 
 SECRET_BYTES = 32
 HOLD_MARGIN_S = 60.0
@@ -58,6 +59,7 @@ class Runtime:
     charges: JobCharges
     switchboard: Switchboard
     call_charges: CallCharges
+    webhooks: WebhookStore
     quotas: Quotas
 
 
@@ -95,6 +97,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             switchboard=await stack.enter_async_context(
                 Switchboard(settings.redis_url.get_secret_value(), settings.openai)
             ),
+            webhooks=WebhookStore(pool, settings.webhooks, settings.outbound),
             call_charges=CallCharges(pool, charges.prices, settings.billing, settings.openai.deadline_s + HOLD_MARGIN_S),
             quotas=quotas,
         )

@@ -28,6 +28,7 @@ from octavia_stream.jobs.charges import Charges, NoCharges
 from octavia_stream.jobs.job import TERMINAL, Artifact, Claim, Job, JobFilter, JobKind, JobOptions, JobStatus
 from octavia_stream.jobs.notices import Notices, Silence
 from octavia_stream.telemetry.metrics import EVENTS_APPENDED, JOBS_ENDED, JOBS_SUBMITTED
+from octavia_stream.webhooks.outbox import add_job_messages
 
 NO_TIERS: Mapping[str, int] = {}
 MAX_ATTEMPTS = 5
@@ -342,6 +343,7 @@ async def _append(connection: Connection, job_id: UUID, events: Sequence[JobEven
         [event.__struct_config__.tag for event in events],
         list(events),
     )
+    await add_job_messages(connection, job_id, records)
     for event in events:
         EVENTS_APPENDED.labels(event.__struct_config__.tag).inc()
         if isinstance(event, Submitted):

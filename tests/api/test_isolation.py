@@ -30,6 +30,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/owner"): {"account_id": str(uuid4())},
     ("post", "/invitations"): {"email": "somebody@example.org"},
     ("post", "/teams/{team_id}/uploads"): {"upload_id": str(uuid4())},
+    ("patch", "/webhooks/{endpoint_id}"): {"description": "Mine"},
     ("post", "/checkout"): {"package_id": "starter"},
 }
 """What is sent to routes that want something, by the end of their path."""
@@ -97,7 +98,11 @@ async def test_what_is_another_s_does_not_exist(
     team = (await alice.http.post("/api/v1/teams", json={"name": "Hers"})).json()
     wish = {"email": "nobody@example.org"}
     invited = (await alice.http.post(f"/api/v1/teams/{team['id']}/invitations", json=wish)).json()
+    hook = (await alice.http.post("/api/v1/webhooks", json={"url": "https://example.org/hook"})).json()["webhook"]
+    told = (await alice.http.post(f"/api/v1/webhooks/{hook['id']}/test")).json()
     hers = {
+        "{endpoint_id}": [hook["id"]],
+        "{delivery_id}": [told["id"]],
         "{team_id}": [team["id"]],
         "{account_id}": [str(alice.id)],
         "{invitation_id}": [invited["invitation"]["id"]],

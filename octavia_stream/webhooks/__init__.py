@@ -1,0 +1,1 @@
+"""Webhooks: what happens to a job, told to addresses that its owner names."""
