@@ -33,6 +33,7 @@ VoiceName = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 GainDb = Annotated[float, msgspec.Meta(ge=-96, le=0)]
 TrackNumber = Annotated[int, msgspec.Meta(ge=0, le=63)]
 SoundContainer = Literal["m4a", "mp3", "flac", "wav", "ogg"]
+Moment = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 MAX_TARGETS = 8
 Targets = Annotated[list[LanguageTag], msgspec.Meta(min_length=1, max_length=MAX_TARGETS)]
 Voices = Annotated[dict[LanguageTag, VoiceName], msgspec.Meta(max_length=MAX_TARGETS)]
@@ -70,6 +71,9 @@ class VideoTranslation(_Order, frozen=True):
     """Which audio track to dub, counted from 0; None: the default one."""
     stream: bool = False
     """Whether what is dubbed already can be watched while the rest is made; costs the server some work."""
+    start_s: Moment | None = None
+    """Where in the file to start, in seconds; what is made is of the part from there to `end_s`."""
+    end_s: Moment | None = None
 
 
 class AudioTranslation(_Order, frozen=True):
@@ -95,6 +99,9 @@ class AudioTranslation(_Order, frozen=True):
     """None: that of the source where it is sound alone, else `m4a`."""
     stream: bool = False
     """Whether what is dubbed already can be heard while the rest is made; costs the server some work."""
+    start_s: Moment | None = None
+    """Where in the file to start, in seconds; what is made is of the part from there to `end_s`."""
+    end_s: Moment | None = None
 
 
 class SubtitleGeneration(_Order, frozen=True):
@@ -105,6 +112,9 @@ class SubtitleGeneration(_Order, frozen=True):
     target_languages: Annotated[list[LanguageTag], msgspec.Meta(max_length=MAX_TARGETS)] = []
     audio_track: TrackNumber | None = None
     """Which audio track to listen to, counted from 0; None: the default one."""
+    start_s: Moment | None = None
+    """Where in the file to start, in seconds; what is made is of the part from there to `end_s`."""
+    end_s: Moment | None = None
 
 
 class SubtitleTranslation(_Order, frozen=True):
@@ -157,6 +167,8 @@ async def _check_video(data: VideoTranslation, owner_id: UUID, services: Service
     targets = _dub_targets(data, source, services)
     options = DubbingOptions(
         glossary=data.glossary.checked(),
+        start_s=data.start_s,
+        end_s=data.end_s,
         **targets,
         source_language=source,
         original_gain_db=data.original_gain_db,
@@ -165,7 +177,9 @@ async def _check_video(data: VideoTranslation, owner_id: UUID, services: Service
         audio_track=data.audio_track,
         stream=data.stream,
     )
-    return await _media(data.upload_id, owner_id, services, data.audio_track), options
+    upload = await _media(data.upload_id, owner_id, services, data.audio_track)
+    _check_part(data, upload)
+    return upload, options
 
 
 async def _check_audio(
@@ -175,6 +189,8 @@ async def _check_audio(
     targets = _dub_targets(data, source, services)
     options = AudioDubbingOptions(
         glossary=data.glossary.checked(),
+        start_s=data.start_s,
+        end_s=data.end_s,
         **targets,
         source_language=source,
         original_gain_db=data.original_gain_db,
@@ -183,7 +199,9 @@ async def _check_audio(
         container=data.container,
         stream=data.stream,
     )
-    return await _media(data.upload_id, owner_id, services, data.audio_track), options
+    upload = await _media(data.upload_id, owner_id, services, data.audio_track)
+    _check_part(data, upload)
+    return upload, options
 
 
 async def _check_generation(
@@ -192,9 +210,16 @@ async def _check_generation(
     targets, source = _targets(data.target_languages), _parsed(data.source_language)
     _check_speech(services, targets or ((source,) if source else ()), source)
     options = CaptionOptions(
-        glossary=data.glossary.checked(), source_language=source, target_languages=targets, audio_track=data.audio_track
+        glossary=data.glossary.checked(),
+        start_s=data.start_s,
+        end_s=data.end_s,
+        source_language=source,
+        target_languages=targets,
+        audio_track=data.audio_track,
     )
-    return await _media(data.upload_id, owner_id, services, data.audio_track), options
+    upload = await _media(data.upload_id, owner_id, services, data.audio_track)
+    _check_part(data, upload)
+    return upload, options
 
 
 async def _check_translation(
@@ -307,6 +332,16 @@ async def _media(upload_id: UUID, owner_id: UUID, services: Services, audio_trac
         if audio_track >= count:
             raise MediaRejected(f"There is no sound track {audio_track}; the file has {count}, counted from 0.")
     return upload
+
+
+def _check_part(data: VideoTranslation | AudioTranslation | SubtitleGeneration, upload: Upload) -> None:
+    """Raises InvalidRequest for a part that ends before it starts, MediaRejected for one after the file's end."""
+    start_s = data.start_s or 0.0
+    if data.end_s is not None and data.end_s <= start_s:
+        raise InvalidRequest("A part of a file ends after it starts: end_s has to be greater than start_s.")
+    length_s = msgspec.convert(upload.media_info, MediaInfo).duration_s if upload.media_info is not None else 0.0
+    if length_s and start_s >= length_s:
+        raise MediaRejected(f"The file is {length_s:.1f} s long; start_s lies after its end.")
 
 
 async def _subtitles(upload_id: UUID, owner_id: UUID, services: Services) -> tuple[Upload, Language | None]:

@@ -9,7 +9,7 @@ from octavia_stream.billing import ledger
 from octavia_stream.billing.prices import PricingTiers
 from octavia_stream.config import BillingSettings, MediaSettings
 from octavia_stream.database.pool import Connection
-from octavia_stream.jobs.job import Job, JobKind, JobStatus, dubbed_languages
+from octavia_stream.jobs.job import Job, JobKind, JobStatus, dubbed_languages, seconds_of
 from octavia_stream.media.info import MediaInfo
 
 _MEDIA_INFO = "select media_info from upload where id = $1"
@@ -39,16 +39,19 @@ class JobCharges:
         self._enabled = settings.enabled
         self._longest_s = longest_s
 
-    def quote(self, kind: JobKind, media_info: dict[str, Any] | None, languages: int = 1) -> Quote:
-        """media_info: what was found in the upload, as it is stored. languages: in how many it is spoken."""
+    def quote(self, kind: JobKind, media_info: dict[str, Any] | None) -> Quote:
+        """media_info: what was found in the upload, as it is stored."""
         said_s = float((media_info or {}).get("duration_s") or 0.0)
         exact = said_s > 0
         seconds = said_s if exact else self._longest_s
-        return Quote(seconds, self.prices.quote(kind, seconds) * languages if self._enabled else 0, exact)
+        return Quote(seconds, self.prices.quote(kind, seconds) if self._enabled else 0, exact)
 
     def quote_job(self, job: Job, media_info: dict[str, Any] | None) -> Quote:
-        """As `quote`, for all that a job was asked for."""
-        return self.quote(job.kind, media_info, len(dubbed_languages(job.options)))
+        """As `quote`, for what a job was asked for: a part of the file, in some languages."""
+        whole = self.quote(job.kind, media_info)
+        seconds = seconds_of(job.options, whole.seconds)
+        price = self.prices.quote(job.kind, seconds) * len(dubbed_languages(job.options)) if self._enabled else 0
+        return Quote(seconds, price, whole.exact)
 
     def limits(self, settings: MediaSettings, info: MediaInfo) -> MediaSettings:
         """`settings` for decoding a file that said how long it is: much more sound than was quoted is not for free.

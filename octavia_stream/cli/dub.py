@@ -28,6 +28,8 @@ class DubOrder:
     keep_original_track: bool
     audio_track: int | None
     glossary: Path | None = None
+    start_s: float | None = None
+    end_s: float | None = None
 
 
 async def dub(order: DubOrder, server: str | None, account: Credentials | None, settings: Settings) -> int:
@@ -50,6 +52,8 @@ async def dub(order: DubOrder, server: str | None, account: Credentials | None, 
             "keep_original_track": order.keep_original_track,
             "audio_track": order.audio_track,
             "glossary": read_glossary(order.glossary),
+            "start_s": order.start_s,
+            "end_s": order.end_s,
         },
         output=order.output,
         done=f"Dubbed into {', '.join(language_name(target) for target in targets)}",

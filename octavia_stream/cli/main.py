@@ -64,6 +64,8 @@ def dub(
     original_gain_db: float = -24.0,
     keep_original_track: bool = True,
     audio_track: int | None = None,
+    start: float | None = None,
+    end: float | None = None,
     glossary: Path | None = None,
     server: str | None = None,
     email: str | None = None,
@@ -92,6 +94,10 @@ def dub(
         Keep the original sound as a second track.
     audio_track
         Which audio track to dub, counted from 0.
+    start
+        Where in a media file to start, in seconds.
+    end
+        Where to end.
     glossary
         A JSON file with `terms`, `keep` and `pronunciation`, as in the HTTP API.
     server
@@ -109,6 +115,8 @@ def dub(
         keep_original_track=keep_original_track,
         audio_track=audio_track,
         glossary=glossary,
+        start_s=start,
+        end_s=end,
     )
     return asyncio.run(dub_command.dub(order, server, _account(email), Settings()))
 
@@ -121,6 +129,8 @@ def subtitle(
     source: Annotated[str | None, Parameter(name=["--from"])] = None,
     output: Path = Path(),
     audio_track: int | None = None,
+    start: float | None = None,
+    end: float | None = None,
     glossary: Path | None = None,
     server: str | None = None,
     email: str | None = None,
@@ -141,6 +151,10 @@ def subtitle(
         The folder that the results go to.
     audio_track
         Which audio track to listen to, counted from 0.
+    start
+        Where in a media file to start, in seconds.
+    end
+        Where to end.
     glossary
         A JSON file with `terms`, `keep` and `pronunciation`, as in the HTTP API.
     server
@@ -148,7 +162,7 @@ def subtitle(
     email
         Your account there; its password is read from OCTAVIA_PASSWORD.
     """
-    order = subtitle_command.SubtitleOrder(file, tuple(to or ()), source, output, audio_track, glossary)
+    order = subtitle_command.SubtitleOrder(file, tuple(to or ()), source, output, audio_track, glossary, start, end)
     return asyncio.run(subtitle_command.subtitle(order, server, _account(email), Settings()))
 
 

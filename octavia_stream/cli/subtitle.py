@@ -29,6 +29,8 @@ class SubtitleOrder:
     output: Path
     audio_track: int | None = None
     glossary: Path | None = None
+    start_s: float | None = None
+    end_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ async def subtitle(order: SubtitleOrder, server: str | None, account: Credential
             raise InvalidRequest("Say with --to into which language the subtitles are to be translated.")
         job = Order("subtitle-translate", order.file, "subtitle", wish, order.output, f"Translated into {names}")
         return await carry_out(job, server, account, settings, lambda: _check_translation(order, settings))
-    wish["audio_track"] = order.audio_track
+    wish |= {"audio_track": order.audio_track, "start_s": order.start_s, "end_s": order.end_s}
     done = f"Written down, and translated into {names}" if order.to else "Written down"
     job = Order("subtitle-generate", order.file, "audio", wish, order.output, done)
     return await carry_out(job, server, account, settings, lambda: _check_generation(order, settings))

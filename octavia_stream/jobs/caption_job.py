@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from octavia_stream.audio.chunk import ASR_RATE_HZ
+from octavia_stream.captions.cues import Cue
 from octavia_stream.dubbing.captioning import CaptionRequest, CaptionResult, caption_file
 from octavia_stream.dubbing.checkpoints import Checkpoints
 from octavia_stream.dubbing.engines import Engines
@@ -12,7 +13,7 @@ from octavia_stream.events.event import Warned
 from octavia_stream.jobs.artifacts import Artifacts, FinishedJob
 from octavia_stream.jobs.job import CaptionOptions, Claim
 from octavia_stream.jobs.job_models import JobModels
-from octavia_stream.jobs.sources import choose_track, fetch_media
+from octavia_stream.jobs.sources import SourcePart, fetch_media, listened_part
 from octavia_stream.languages import parse_language
 from octavia_stream.media.probe import probe
 from octavia_stream.runtime import Runtime
@@ -32,31 +33,39 @@ class CaptionJob:
         if not isinstance(job.options, CaptionOptions):
             raise InvalidRequest("This job makes no subtitles.")
         source = await fetch_media(self._runtime, job.upload_id, job.owner_id, scratch)
-        request = await self._request(source, job.options)
+        info = await probe(source, self._runtime.settings.media)
+        part = await listened_part(source, info, job.options, scratch, self._runtime.settings.media, picture=False)
+        request = self._request(part, job.options)
         for warning in request.info.warnings:
             emit(Warned("media", warning))
         result = await caption_file(request, self._engines, self._models.detector(), checkpoints, emit)
         artifacts = Artifacts(self._runtime.objects, claim, emit)
         for language, cues in result.cues.items():
-            await artifacts.add_subtitles(language, cues)
-        return await artifacts.finish(_report(request, result))
+            await artifacts.add_subtitles(language, [_later(cue, part) for cue in cues])
+        return await artifacts.finish(_report(request, result) | part.report)
 
-    async def _request(self, source: Path, options: CaptionOptions) -> CaptionRequest:
+    def _request(self, part: SourcePart, options: CaptionOptions) -> CaptionRequest:
         settings = self._runtime.settings
-        info = await probe(source, settings.media)
         return CaptionRequest(
-            source=source,
-            info=info,
-            track=choose_track(info, options.audio_track),
+            source=part.path,
+            info=part.info,
+            track=part.track,
             source_language=parse_language(options.source_language) if options.source_language else None,
             target_languages=tuple(parse_language(tag) for tag in options.target_languages),
             route=self._models.route,
             fingerprints=self._models.fingerprints(),
-            media=self._runtime.charges.limits(settings.media, info),
+            media=self._runtime.charges.limits(settings.media, part.info),
             attempts=settings.worker.chunk_attempts,
             window_chunks=settings.worker.window_chunks,
             glossary=options.glossary,
         )
+
+
+def _later(cue: Cue, part: SourcePart) -> Cue:
+    """Subtitles of a part are for the whole file, which is what their owner has."""
+    if part.start_s is None:
+        return cue
+    return Cue(cue.start_s + part.start_s, cue.end_s + part.start_s, cue.text)
 
 
 def _report(request: CaptionRequest, result: CaptionResult) -> dict[str, object]:

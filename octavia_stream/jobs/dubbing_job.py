@@ -12,7 +12,7 @@ from octavia_stream.events.event import Warned
 from octavia_stream.jobs.artifacts import Artifacts, FinishedJob, target_stem
 from octavia_stream.jobs.job import AudioDubbingOptions, Claim, DubbingOptions, dubbed_languages
 from octavia_stream.jobs.job_models import JobModels
-from octavia_stream.jobs.sources import choose_track, fetch_media
+from octavia_stream.jobs.sources import SourcePart, fetch_media, listened_part
 from octavia_stream.jobs.streams import JobStream
 from octavia_stream.languages import parse_language
 from octavia_stream.media.info import MediaInfo
@@ -35,7 +35,8 @@ class DubbingJob:
         if not isinstance(job.options, DubbingOptions | AudioDubbingOptions):
             raise InvalidRequest("This is no dubbing job.")
         source = await fetch_media(self._runtime, job.upload_id, job.owner_id, scratch)
-        request = await self._request(claim, source, job.options, scratch)
+        part = await self._part(source, job.options, scratch)
+        request = self._request(claim, part, job.options, scratch)
         for warning in request.info.warnings:
             emit(Warned("media", warning))
         result = await dub_file(request, self._engines, self._models.detector(), checkpoints, emit)
@@ -46,26 +47,31 @@ class DubbingJob:
             await artifacts.add_subtitles(language, cues)
         for dub in result.dubs:
             await artifacts.add_subtitles(target_stem(result.source_language, dub.target.language), dub.cues)
-        return await artifacts.finish(_report(result))
+        return await artifacts.finish(_report(result) | part.report)
 
-    async def _request(
-        self, claim: Claim, source: Path, options: DubbingOptions | AudioDubbingOptions, scratch: Path
+    async def _part(self, source: Path, options: DubbingOptions | AudioDubbingOptions, scratch: Path) -> SourcePart:
+        settings = self._runtime.settings.media
+        info = await probe(source, settings)
+        picture = isinstance(options, DubbingOptions) and info.video is not None
+        return await listened_part(source, info, options, scratch, settings, picture=picture)
+
+    def _request(
+        self, claim: Claim, part: SourcePart, options: DubbingOptions | AudioDubbingOptions, scratch: Path
     ) -> DubRequest:
         settings = self._runtime.settings
-        info = await probe(source, settings.media)
-        container, keep_original_track = _form(info, options)
+        container = _container(part.whole, options)
         return DubRequest(
-            source=source,
-            info=info,
-            track=choose_track(info, options.audio_track),
+            source=part.path,
+            info=part.info,
+            track=part.track,
             targets=self._targets(options, scratch, container),
             container=container,
             scratch=scratch,
             source_language=parse_language(options.source_language) if options.source_language else None,
             route=self._models.route,
-            media=self._runtime.charges.limits(settings.media, info),
+            media=self._runtime.charges.limits(settings.media, part.info),
             original_gain_db=options.original_gain_db,
-            keep_original_track=keep_original_track,
+            keep_original_track=isinstance(options, DubbingOptions) and options.keep_original_track,
             attempts=settings.worker.chunk_attempts,
             keep_original=options.on_chunk_failure == "keep_original",
             window_chunks=settings.worker.window_chunks,
@@ -86,11 +92,9 @@ class DubbingJob:
         return tuple(targets)
 
 
-def _form(info: MediaInfo, options: DubbingOptions | AudioDubbingOptions) -> tuple[str, bool]:
-    """The container, and whether the original sound is kept in it. Raises MediaRejected."""
-    if isinstance(options, AudioDubbingOptions):
-        return sound_container(info, options.container), False
-    return container_for(info), options.keep_original_track
+def _container(info: MediaInfo, options: DubbingOptions | AudioDubbingOptions) -> str:
+    """Raises MediaRejected when the one asked for cannot be written."""
+    return sound_container(info, options.container) if isinstance(options, AudioDubbingOptions) else container_for(info)
 
 
 def sound_container(info: MediaInfo, requested: str | None) -> str:

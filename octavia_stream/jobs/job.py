@@ -44,6 +44,10 @@ class DubbingOptions(_Options, frozen=True, tag="video-translate"):
     """Which audio track to dub, counted from 0; None takes the default one."""
     stream: bool = False
     """Whether to make a stream of what is dubbed already, to be watched while the rest is made."""
+    start_s: float | None = None
+    """Where in the file to start, in seconds; None: where it does."""
+    end_s: float | None = None
+    """Where to end; None: where the file does."""
 
     @property
     def result_language(self) -> str:
@@ -65,6 +69,8 @@ class AudioDubbingOptions(_Options, frozen=True, tag="audio-translate"):
     container: str | None = None
     """What kind of sound file; None takes that of the source where it is one, else M4A."""
     stream: bool = False
+    start_s: float | None = None
+    end_s: float | None = None
 
     @property
     def result_language(self) -> str:
@@ -78,6 +84,8 @@ class CaptionOptions(_Options, frozen=True, tag="subtitle-generate"):
     target_languages: tuple[str, ...] = ()
     """Languages to translate the subtitles into as well."""
     audio_track: int | None = None
+    start_s: float | None = None
+    end_s: float | None = None
 
     @property
     def result_language(self) -> str | None:
@@ -116,6 +124,14 @@ class SpeechOptions(_Options, frozen=True, tag="subtitle-to-audio"):
 
 
 JobOptions = DubbingOptions | AudioDubbingOptions | CaptionOptions | SubtitleOptions | SpeechOptions
+
+
+def seconds_of(options: JobOptions, length_s: float) -> float:
+    """How much of a file of this length a job takes."""
+    if not isinstance(options, DubbingOptions | AudioDubbingOptions | CaptionOptions):
+        return length_s
+    end_s = length_s if options.end_s is None else min(options.end_s, length_s)
+    return max(end_s - (options.start_s or 0.0), 0.0)
 
 
 def dubbed_languages(options: JobOptions) -> tuple[str, ...]:
@@ -190,6 +206,17 @@ class JobFilter(msgspec.Struct, frozen=True):
     """Part of the upload's name, in any case."""
 
 
+class JobOrigin(msgspec.Struct, frozen=True):
+    """Which requests a run of a job comes from: under these ids logs and traces know it."""
+
+    request_id: str | None = None
+    """Of the request to process it."""
+    created_request_id: str | None = None
+    """Of the request that created it."""
+    traceparent: str | None = None
+    """Of the request to process it, as W3C writes it."""
+
+
 class Claim(msgspec.Struct, frozen=True):
     """A worker's right to a job, until the lease ends by the database's clock."""
 
@@ -198,3 +225,4 @@ class Claim(msgspec.Struct, frozen=True):
     epoch: int
     attempt: int
     """1 for the first worker that takes the job."""
+    origin: JobOrigin = JobOrigin()

@@ -1,15 +1,48 @@
 """What a job works on, fetched from where uploads lie."""
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 from uuid import UUID
 
 from octavia_stream.captions.subtitle_cue import MAX_BYTES
 from octavia_stream.captions.subtitle_file import SubtitleFile, read_subtitles
+from octavia_stream.config import MediaSettings
 from octavia_stream.errors import InvalidRequest, SubtitlesRejected
+from octavia_stream.media.cutter import Range, cut_media
 from octavia_stream.media.info import AudioTrack, MediaInfo
-from octavia_stream.media.probe import require_audio
+from octavia_stream.media.probe import probe, require_audio
 from octavia_stream.runtime import Runtime
+
+
+class Ranged(Protocol):
+    """Options that may name a sound track, and a part of the file in seconds."""
+
+    @property
+    def audio_track(self) -> int | None: ...
+    @property
+    def start_s(self) -> float | None: ...
+    @property
+    def end_s(self) -> float | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePart:
+    """A file on this machine, and which of its sound tracks is listened to."""
+
+    path: Path
+    info: MediaInfo
+    track: AudioTrack
+    whole: MediaInfo
+    """Of the upload."""
+    start_s: float | None
+    """Where it begins in the upload, in seconds from its start; None: it is all of it."""
+
+    @property
+    def report(self) -> dict[str, object]:
+        """What the job's report says of it."""
+        return {} if self.start_s is None else {"start_s": round(self.start_s, 3)}
 
 
 async def fetch_media(runtime: Runtime, upload_id: UUID, owner_id: UUID, scratch: Path) -> Path:
@@ -43,3 +76,21 @@ def choose_track(info: MediaInfo, wanted: int | None) -> AudioTrack:
     if not 0 <= wanted < len(tracks):
         raise InvalidRequest(f"The file has {len(tracks)} audio tracks, counted from 0; there is no {wanted}.")
     return tracks[wanted]
+
+
+async def listened_part(
+    source: Path, info: MediaInfo, options: Ranged, scratch: Path, settings: MediaSettings, *, picture: bool
+) -> SourcePart:
+    """What is worked on of a file: the sound track asked for and, where only a part is wanted, that part by itself.
+
+    Raises MediaRejected, InvalidRequest, StorageFull, EngineUnavailable.
+    """
+    track = choose_track(info, options.audio_track)
+    if options.start_s is None and options.end_s is None:
+        return SourcePart(source, info, track, info, None)
+    folder = scratch / "part"
+    folder.mkdir()
+    wanted = Range(options.start_s or 0.0, options.end_s)
+    cut = await cut_media(source, info, track, wanted, folder, settings, picture=picture)
+    found = await probe(cut.path, settings)
+    return SourcePart(cut.path, found, choose_track(found, None), info, cut.start_s)

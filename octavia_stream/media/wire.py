@@ -121,6 +121,26 @@ class Streamed(msgspec.Struct, frozen=True):
     picture: bool
 
 
+class CutRequest(msgspec.Struct, frozen=True, tag="cut"):
+    """Write a part of the source, packet for packet. Answer: CutResult."""
+
+    output_name: str
+    """Inside the directory that the child may write."""
+    audio_index: int
+    picture: bool
+    start_s: float
+    """On the file's timeline, as `end_s`."""
+    end_s: float | None
+
+
+class CutResult(msgspec.Struct, frozen=True):
+    """A part that was written."""
+
+    start_s: float
+    """Where it begins on the file's timeline."""
+    size: int
+
+
 SoundFormat = Literal["mp3", "opus", "aac", "flac"]
 
 
@@ -138,7 +158,7 @@ class Encoded(msgspec.Struct, frozen=True):
     """Samples at the codec's own rate."""
 
 
-Task = ConfineRequest | ProbeRequest | DecodeRequest | MuxRequest | StreamRequest | EncodeRequest
+Task = ConfineRequest | ProbeRequest | DecodeRequest | MuxRequest | StreamRequest | CutRequest | EncodeRequest
 
 
 class Request(msgspec.Struct, frozen=True):

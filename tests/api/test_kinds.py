@@ -274,7 +274,10 @@ async def test_every_kind_that_translates_keeps_to_a_glossary(alice: Person, jou
     path.write_text(SRT)
     film, talk = await upload(alice, path, "subtitle"), await upload(alice, SPEECH, "audio")
     glossary = {
-        "terms": [{"source": "fox", "target": "raposa"}, {"source": "sentence", "target": "frase", "language": "pt-BR"}],
+        "terms": [
+            {"source": "fox", "target": "raposa"},
+            {"source": "sentence", "target": "frase", "language": "pt-BR"},
+        ],
         "pronunciation": [{"written": "raposa", "spoken": "rah-poh-zah"}],
     }
     dub = await finished(alice, "audio-translate", upload_id=talk["id"], target_language="pt", glossary=glossary)
@@ -292,6 +295,52 @@ async def test_every_kind_that_translates_keeps_to_a_glossary(alice: Person, jou
         alice, "subtitle-generate", upload_id=talk["id"], target_languages=["pt"], glossary=glossary
     )
     assert "raposa" in (await fetched(alice, written, "pt.srt"))[0].decode()
+
+
+async def test_only_a_part_of_a_file_is_dubbed_quoted_and_cut_out(
+    alice: Person, runtime: Runtime, journal: Journal, tmp_path: Path
+) -> None:
+    source = await upload(alice, VIDEO, "video", "talk.mp4")
+    wish = {"upload_id": source["id"], "target_language": "pt", "start_s": 2.0, "end_s": 4.5}
+    job = await finished(alice, "video-translate", **wish)
+    quote = (await alice.http.get(f"/api/v1/jobs/{job['id']}/quote")).json()
+    assert quote["seconds"] == 2.5
+    info, samples = await heard((await fetched(alice, job, "dub.mp4"))[0], runtime, tmp_path)
+    begin_s = job["report"]["start_s"]
+    assert info.video is not None
+    # The picture begins where it can without being encoded anew, at the start asked for or before.
+    assert 0 <= begin_s <= 2.0
+    assert len(samples) / RATE_HZ == pytest.approx(4.5 - begin_s, abs=0.1)
+    assert info.duration_s == pytest.approx(4.5 - begin_s, abs=0.3)
+    sound = await finished(alice, "audio-translate", **wish, container="wav")
+    assert sound["report"]["start_s"] == pytest.approx(2.0, abs=0.05)
+    _, samples = await heard((await fetched(alice, sound, "dub.wav"))[0], runtime, tmp_path)
+    assert len(samples) / RATE_HZ == pytest.approx(2.5, abs=0.1)
+
+
+async def test_subtitles_of_a_part_are_for_the_whole_file(alice: Person) -> None:
+    source = await upload(alice, SPEECH, "audio")
+    job = await finished(alice, "subtitle-generate", upload_id=source["id"], start_s=4.0, end_s=9.0)
+    cues = read_subtitles((await fetched(alice, job, "en.srt"))[0]).cues
+    assert 3900 <= min(cue.start_ms for cue in cues) <= 6000
+    assert max(cue.end_ms for cue in cues) <= 9100
+
+
+@pytest.mark.parametrize(
+    ("part", "status"),
+    [
+        ({"start_s": 5, "end_s": 5}, 400),
+        ({"end_s": 0}, 400),
+        ({"start_s": -1}, 400),
+        ({"start_s": 11.5}, 422),
+    ],
+    ids=str,
+)
+async def test_a_part_that_is_none_is_refused(alice: Person, part: dict[str, float], status: int) -> None:
+    source = (await upload(alice, SPEECH, "audio"))["id"]
+    wish = {"upload_id": source, "target_language": "pt", **part}
+    answer = await alice.http.post("/api/v1/jobs/audio-translate/create", json=wish)
+    assert answer.status_code == status
 
 
 @pytest.mark.parametrize(
@@ -414,7 +463,7 @@ async def test_the_command_line_writes_translates_and_speaks(
             settings,
         )
         await subtitle(SubtitleOrder(film, ("pt",), "en", out), address, account, settings)
-        await subtitle(SubtitleOrder(SPEECH, ("pt",), None, out), address, account, settings)
+        await subtitle(SubtitleOrder(SPEECH, ("pt",), None, out, end_s=6.0), address, account, settings)
         await speak(SpeechOrder(film, "pt", "en", None, out, container="flac"), address, account, settings)
         await speak(SpeechOrder(film, "pt", "en", None, out, video=VIDEO), address, account, settings)
     finally:

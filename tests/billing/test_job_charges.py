@@ -25,12 +25,6 @@ def test_a_quote_goes_by_what_the_probe_found() -> None:
     assert charges(enabled=False).quote("video-translate", found) == Quote(90.0, 0, exact=True)
 
 
-def test_each_language_is_paid_for() -> None:
-    found = msgspec.to_builtins(lasting(90.5))
-    one = charges().quote("video-translate", found)
-    assert charges().quote("video-translate", found, 3) == Quote(90.5, one.credits * 3, exact=True)
-
-
 @pytest.mark.parametrize("found", [None, msgspec.to_builtins(lasting(0.0))])
 def test_of_unknown_length_is_as_long_as_may_be(found: dict[str, object] | None) -> None:
     assert charges().quote("video-translate", found) == Quote(LONGEST_S, 2400, exact=False)

@@ -112,6 +112,20 @@ async def test_each_language_of_a_job_is_held_for_and_charged(runtime: Runtime) 
     assert await runtime.credits.balance(owner) == Balance(FREE - 10, held=0)
 
 
+async def test_of_a_part_only_the_part_is_held_for(runtime: Runtime) -> None:
+    owner = await person(runtime)
+    upload = (await new_job(runtime, owner, 60.0)).upload_id
+    options = DubbingOptions(target_language="pt", start_s=30.0, end_s=300.0)
+    job = await runtime.jobs.create(owner, "video-translate", upload, options)
+    await runtime.jobs.submit(job.id, owner)
+    assert await runtime.credits.balance(owner) == Balance(FREE, held=5)
+    claim = await runtime.jobs.claim("w", LEASE_S)
+    assert claim is not None
+    # The picture made it begin a little earlier.
+    await runtime.jobs.finish(claim, "completed", report=delivered(33.0))
+    assert await runtime.credits.balance(owner) == Balance(FREE - 5, held=0)
+
+
 @pytest.mark.parametrize("report", [{}, delivered(3600.0), {"samples": 5, "rate_hz": 0}])
 async def test_a_job_never_costs_more_than_its_quote(runtime: Runtime, report: dict[str, object]) -> None:
     owner = await person(runtime)

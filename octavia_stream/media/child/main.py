@@ -6,7 +6,7 @@ import sys
 
 from octavia_stream.errors import DependencyUnavailable, MediaRejected, MediaTooLarge, StorageFull
 from octavia_stream.media import wire
-from octavia_stream.media.child import confinement, decoding, muxing, pipes, probing, recording, segmenting
+from octavia_stream.media.child import confinement, cutting, decoding, muxing, pipes, probing, recording, segmenting
 from octavia_stream.media.child.opening import MEDIA_ERRORS, UNREADABLE
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
@@ -39,7 +39,9 @@ def main() -> None:
     os._exit(0)
 
 
-def _answer(request: wire.Request, layers: tuple[str, ...], reports: pipes.Reports) -> object:
+def _answer(  # noqa: PLR0911  (one for each task)
+    request: wire.Request, layers: tuple[str, ...], reports: pipes.Reports
+) -> object:
     source = os.fsdecode(request.source) if request.source else ""
     match request.task:
         case wire.ConfineRequest():
@@ -51,6 +53,8 @@ def _answer(request: wire.Request, layers: tuple[str, ...], reports: pipes.Repor
         case wire.MuxRequest() as task:
             directory = os.fsdecode(request.output_directory or b"")
             return muxing.mux(source, directory, task, lambda count: pipes.read_samples(_STDIN, count, task.channels))
+        case wire.CutRequest() as part:
+            return cutting.cut(source, os.fsdecode(request.output_directory or b""), part)
         case wire.EncodeRequest() as wanted:
             return recording.record(wanted, lambda count: pipes.read_samples(_STDIN, count, 1), reports.content)
         case wire.StreamRequest() as task:
