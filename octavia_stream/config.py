@@ -224,6 +224,21 @@ class WorkerSettings(_Section):
     """Chunks of one job in flight at once: the bound on memory."""
 
 
+class S3Settings(_Section):
+    """The bucket that `storage_url` names. What is not set here is taken from where every S3 client finds it."""
+
+    endpoint: str | None = None
+    """Address of a service that is not AWS, such as `https://minio.example.org`."""
+    region: str = "us-east-1"
+    """Its region."""
+    access_key_id: str | None = None
+    """With which key; without it downloads pass through the server instead of going to the bucket."""
+    secret_access_key: SecretStr | None = None
+    """The secret of that key."""
+    redirect_downloads: bool = True
+    """Send short links on to the bucket, which must then be reachable for users."""
+
+
 class OutboundSettings(_Section):
     """Connections to addresses that users name."""
 
@@ -337,3 +352,4 @@ class Settings(BaseSettings):
     openai: OpenAISettings = OpenAISettings()
     webhooks: WebhookSettings = WebhookSettings()
     outbound: OutboundSettings = OutboundSettings()
+    s3: S3Settings = S3Settings()

@@ -84,7 +84,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             settings=settings,
             pool=pool,
             redis=redis,
-            objects=ObjectStore.from_url(storage_url(settings)),
+            objects=open_objects(settings),
             jobs=jobs,
             accounts=await stack.enter_async_context(AccountStore(pool, welcome_gift(settings.billing))),
             log_ins=LogInStore(pool, timedelta(days=settings.api.refresh_token_days)),
@@ -101,6 +101,12 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             call_charges=CallCharges(pool, charges.prices, settings.billing, settings.openai.deadline_s + HOLD_MARGIN_S),
             quotas=quotas,
         )
+
+
+def open_objects(settings: Settings) -> ObjectStore:
+    """The storage that the settings describe. Raises InvalidRequest."""
+    url = storage_url(settings)
+    return ObjectStore.from_s3(url, settings.s3) if url.startswith("s3://") else ObjectStore.from_url(url)
 
 
 def storage_url(settings: Settings) -> str:

@@ -11,9 +11,8 @@ from rich.table import Table
 from octavia_stream.audit.invariants import Audit, audit, remove_orphans
 from octavia_stream.config import Settings
 from octavia_stream.database.pool import Database
-from octavia_stream.runtime import storage_url
+from octavia_stream.runtime import open_objects
 from octavia_stream.services.postgres import EmbeddedPostgres
-from octavia_stream.storage.objects import ObjectStore
 
 
 def show_audit(
@@ -54,7 +53,7 @@ def show_audit(
 async def _audit(settings: Settings, *, repair: bool, content: bool, deadline_s: float, grace_s: float) -> Audit:
     given = settings.database_url
     url = given.get_secret_value() if given is not None else EmbeddedPostgres(settings.home).url
-    objects = ObjectStore.from_url(storage_url(settings))
+    objects = open_objects(settings)
     async with Database(url) as database:
         if repair:
             count, freed = await remove_orphans(database, objects)

@@ -50,12 +50,12 @@ class Artifacts:
         self._stored: list[Artifact] = []
 
     async def add_file(self, path: Path) -> None:
-        """Store a file under its own name. Raises StorageUnavailable, StorageFull."""
-        self._keep(path.name, await self._objects.put_file(self._key(path.name), path))
+        """Store a file under its own name. Raises StorageUnavailable, StorageFull, Conflict: nothing is overwritten."""
+        self._keep(path.name, await self._objects.put_file(self._key(path.name), path, create_only=True))
 
     async def add(self, name: str, content: bytes) -> None:
         """Store bytes. Raises StorageUnavailable, StorageFull."""
-        self._keep(name, await self._objects.put(self._key(name), content))
+        self._keep(name, await self._objects.put(self._key(name), content, create_only=True))
 
     async def add_subtitles(self, stem: str, cues: list[Cue]) -> None:
         """Store cues in both formats that everything reads."""

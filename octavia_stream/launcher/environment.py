@@ -1,5 +1,6 @@
 """Settings for a child process, written as the environment that `octavia_stream.config` reads."""
 
+import json
 import os
 from collections.abc import Mapping
 
@@ -34,5 +35,6 @@ def _text(value: object) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, BaseModel):
-        return value.model_dump_json()
+        # As JSON pydantic would write asterisks for the secrets within.
+        return json.dumps(value.model_dump(), default=_text)
     return str(value)

@@ -9,6 +9,7 @@ import asyncio
 import errno
 import hashlib
 import re
+import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,9 @@ from urllib.parse import unquote, urlsplit
 import obstore
 from obstore import exceptions, store
 
+from octavia_stream.config import S3Settings
 from octavia_stream.errors import Conflict, InvalidRequest, NotFound, StorageFull, StorageUnavailable
+from octavia_stream.storage.presigning import Presigner
 
 PART_BYTES = 8 * 1024 * 1024
 PARTS_IN_FLIGHT = 2
@@ -51,10 +54,35 @@ class ListedObject(NamedTuple):
 class ObjectStore:
     """Objects by key. Methods raise NotFound, StorageUnavailable (a retry helps), StorageFull, InvalidRequest."""
 
-    def __init__(self, backend: "store.ObjectStore", directory: Path | None = None) -> None:
-        """directory: where a local store keeps its files. Use `from_url`."""
+    def __init__(
+        self, backend: "store.ObjectStore", directory: Path | None = None, presigner: Presigner | None = None
+    ) -> None:
+        """directory: where a local store keeps its files. presigner: of a bucket. Use `from_url` or `from_s3`."""
         self._backend = backend
         self._directory = directory
+        self._presigner = presigner
+
+    @classmethod
+    def from_s3(cls, url: str, settings: S3Settings) -> "ObjectStore":
+        """`s3://bucket/prefix`, at AWS or another service. Raises InvalidRequest for a URL that names no bucket."""
+        options = {"region": settings.region}
+        if settings.endpoint is not None:
+            options |= {
+                "endpoint": settings.endpoint,
+                "allow_http": str(settings.endpoint.startswith("http://")).lower(),
+                "virtual_hosted_style_request": "false",
+            }
+        if settings.access_key_id is None or settings.secret_access_key is None:
+            return cls.from_url(url, options)
+        secret = settings.secret_access_key.get_secret_value()
+        objects = cls.from_url(url, {**options, "access_key_id": settings.access_key_id, "secret_access_key": secret})
+        if settings.redirect_downloads:
+            parts = urlsplit(url)
+            endpoint = settings.endpoint or f"https://s3.{settings.region}.amazonaws.com"
+            objects._presigner = Presigner(
+                endpoint, parts.netloc, parts.path.strip("/"), settings.region, settings.access_key_id, secret
+            )
+        return objects
 
     @classmethod
     def from_url(cls, url: str, options: Mapping[str, str] | None = None) -> "ObjectStore":
@@ -72,6 +100,9 @@ class ObjectStore:
             directory.mkdir(parents=True, exist_ok=True)
             return cls(store.LocalStore(directory, mkdir=True), directory)
         allow_http = config.pop("allow_http", "false") == "true"
+        if parts.scheme == "s3":
+            # The bucket itself refuses to overwrite when the parts are put together.
+            config["copy_if_not_exists"] = "multipart"
         try:
             backend = store.from_url(
                 url,
@@ -92,17 +123,33 @@ class ObjectStore:
             )
         return StoredObject(len(data), await asyncio.to_thread(_sha256, data))
 
-    async def put_stream(self, key: str, data: AsyncIterator[bytes]) -> StoredObject:
-        """Write an object as it comes, of any length, in bounded memory. If `data` raises, nothing is kept."""
+    async def put_stream(self, key: str, data: AsyncIterator[bytes], *, create_only: bool = False) -> StoredObject:
+        """Write an object as it comes, of any length, in bounded memory. If `data` raises, nothing is kept.
+
+        With `create_only`, raises Conflict when there is one already, however late it appeared.
+        """
         _check(key)
+        if create_only:
+            return await self._create_from(key, data)
         hashed = _Hashed(data)
         with _translated():
             await obstore.put_async(self._backend, key, hashed, chunk_size=PART_BYTES, max_concurrency=PARTS_IN_FLIGHT)
         return StoredObject(hashed.size, hashed.sha256)
 
-    async def put_file(self, key: str, path: Path) -> StoredObject:
-        """Copy a file in, in bounded memory."""
-        return await self.put_stream(key, _read(path))
+    async def _create_from(self, key: str, data: AsyncIterator[bytes]) -> StoredObject:
+        """Beside it first: a store decides who is first by itself, but not in the middle of a stream."""
+        beside = f"staging/{secrets.token_hex(16)}"
+        try:
+            stored = await self.put_stream(beside, data)
+            with _translated():
+                await obstore.copy_async(self._backend, beside, key, overwrite=False)
+        finally:
+            await asyncio.shield(self.delete(beside))
+        return stored
+
+    async def put_file(self, key: str, path: Path, *, create_only: bool = False) -> StoredObject:
+        """Copy a file in, in bounded memory. create_only: as for `put_stream`."""
+        return await self.put_stream(key, _read(path), create_only=create_only)
 
     async def get(self, key: str) -> bytes:
         """The whole object, in memory."""
@@ -139,6 +186,14 @@ class ObjectStore:
         """Where a local store keeps the object, for reading without a copy; None when it is not on this machine."""
         _check(key)
         return None if self._directory is None else self._directory / key
+
+    def signed_url(self, key: str, seconds: int, answer: Mapping[str, str]) -> str | None:
+        """Where a bucket gives this object out itself for `seconds`; None when it does not.
+
+        answer: `Content-Type` and such, with which it shall.
+        """
+        _check(key)
+        return None if self._presigner is None else self._presigner.url(key, seconds, answer)
 
     async def size(self, key: str) -> int:
         """Bytes. Raises NotFound."""

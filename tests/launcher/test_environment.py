@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from octavia_stream.config import ApiSettings, ReplicaSettings, ServeSettings, Settings
+from octavia_stream.config import ApiSettings, MailSettings, ReplicaSettings, ServeSettings, Settings
 from octavia_stream.launcher.environment import environment_of, foreign_environment
 from octavia_stream.launcher.ray_node import cpus_needed
 
@@ -15,6 +15,7 @@ def test_a_child_reads_the_settings_it_was_given(monkeypatch: pytest.MonkeyPatch
         home=tmp_path,
         database_url=SecretStr("postgresql://localhost/one"),
         api=ApiSettings(port=1234, public_url="https://dub.example.org"),
+        mail=MailSettings(host="mail.example.org", password=SecretStr("hidden")),
         serve=ServeSettings(tts=ReplicaSettings(min_replicas=3, max_replicas=3)),
     )
     base = {"PATH": "/bin", "OCTAVIA_API__PORT": "9", "OCTAVIA_HOME": "/elsewhere", "REDIS_URL": "redis://old"}

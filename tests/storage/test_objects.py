@@ -6,12 +6,19 @@ import random
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
+import boto3  # type: ignore[import-untyped]
+import httpx
 import pytest
+from botocore.config import Config  # type: ignore[import-untyped]
 
 from octavia_stream.errors import Conflict, InvalidRequest, NotFound, StorageFull, StorageUnavailable
 from octavia_stream.storage.objects import PART_BYTES, ObjectStore
+from octavia_stream.storage.presigning import Presigner
+from tests.storage.s3 import make_bucket, s3_client, s3_settings
 
 BIG = random.Random(7).randbytes(2 * PART_BYTES + 12345)  # noqa: S311  (any bytes do)
 
@@ -105,6 +112,69 @@ async def test_only_one_can_create_an_object(objects: ObjectStore) -> None:
     assert sum(isinstance(one, Conflict) for one in made) == 5
     winner = next(n for n, one in enumerate(made) if not isinstance(one, BaseException))
     assert await objects.get("once") == str(winner).encode()
+
+
+async def test_only_one_stream_can_create_an_object(objects: ObjectStore) -> None:
+    made = await asyncio.gather(
+        *(objects.put_stream("once", _pieces(BIG + bytes([n])), create_only=True) for n in range(3)),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(one, Conflict) for one in made) == 2
+    winner = next(n for n, one in enumerate(made) if not isinstance(one, BaseException))
+    assert await objects.get("once") == BIG + bytes([winner])
+    assert await _keys(objects, "staging") == set()
+
+
+async def test_a_bucket_keeps_no_part_of_what_broke_off(s3_endpoint: str) -> None:
+    async def breaking() -> AsyncIterator[bytes]:
+        async for piece in _pieces(BIG):
+            yield piece
+        raise ValueError
+
+    bucket = make_bucket(s3_endpoint)
+    objects = ObjectStore.from_s3(f"s3://{bucket}/p", s3_settings(s3_endpoint))
+    with pytest.raises(ValueError):  # noqa: PT011  (its own)
+        await objects.put_stream("broken", breaking())
+    await objects.put_stream("whole", _pieces(BIG), create_only=True)
+    with pytest.raises(Conflict):
+        await objects.put_stream("whole", _pieces(b"other"), create_only=True)
+    client = s3_client(s3_endpoint)
+    assert client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
+    assert {found["Key"] for found in client.list_objects_v2(Bucket=bucket)["Contents"]} == {"p/whole"}
+    client.close()
+
+
+async def test_a_bucket_gives_an_object_out_itself_under_the_name_that_was_signed(s3_endpoint: str) -> None:
+    bucket = make_bucket(s3_endpoint)
+    objects = ObjectStore.from_s3(f"s3://{bucket}/a/prefix", s3_settings(s3_endpoint))
+    await objects.put("jobs/1/dub.mp4", b"0123456789")
+    answer = {"Content-Type": "video/mp4", "Content-Disposition": "attachment; filename*=UTF-8''Ol%C3%A1.mp4"}
+    url = objects.signed_url("jobs/1/dub.mp4", 60, answer)
+    assert url is not None
+    async with httpx.AsyncClient() as client:
+        got = await client.get(url, headers={"Range": "bytes=2-4"})
+    assert (got.status_code, got.content) == (206, b"234")
+    assert {name: got.headers[name] for name in answer} == answer
+    plain = s3_settings(s3_endpoint).model_copy(update={"redirect_downloads": False})
+    assert ObjectStore.from_s3(f"s3://{bucket}", plain).signed_url("a", 60, {}) is None
+    assert ObjectStore.from_url("memory:").signed_url("a", 60, {}) is None
+
+
+def test_a_signature_is_that_of_the_standard() -> None:
+    """Checked against what the official client signs."""
+    signer = Presigner("http://127.0.0.1:9000", "bucket", "a/prefix", "eu-west-1", "key", "secret")
+    client = boto3.client(
+        "s3", endpoint_url=signer.endpoint, region_name="eu-west-1", aws_access_key_id="key",
+        aws_secret_access_key="secret", config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+    )  # fmt: skip
+    disposition = "attachment; filename=\"a b.mp4\"; filename*=UTF-8''%C3%A9.mp4"
+    wanted = {"Bucket": "bucket", "Key": "a/prefix/jobs/1/dub~x.mp4", "ResponseContentDisposition": disposition}
+    theirs = client.generate_presigned_url("get_object", Params=wanted, ExpiresIn=60)
+    client.close()
+    at = datetime.strptime(parse_qs(urlsplit(theirs).query)["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    ours = signer.url("jobs/1/dub~x.mp4", 60, {"Content-Disposition": disposition}, now=at)
+    assert urlsplit(ours).path == urlsplit(theirs).path
+    assert parse_qs(urlsplit(ours).query) == parse_qs(urlsplit(theirs).query)
 
 
 async def test_what_is_missing_is_not_found(objects: ObjectStore) -> None:
