@@ -69,6 +69,8 @@ class JobWorker:
                     task = asyncio.create_task(self._work(claim, scratch), name=f"job-{claim.job.id}")
                     self._running.add(task)
                     task.add_done_callback(self._running.discard)
+                    # One that is cancelled before it has begun would not give its job back.
+                    await asyncio.sleep(0)
             for task in self._running:
                 task.cancel()
             await asyncio.gather(*self._running, return_exceptions=True)
