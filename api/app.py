@@ -15,6 +15,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, License, SecurityScheme
 
 from api.account import account_router
+from api.all_events import stream_events, watch_all
 from api.admin import admin_router
 from api.auth import BEARER_SCHEME, TICKET_SCHEME, BearerAuthentication, auth_router
 from api.billing import billing_router
@@ -120,6 +121,8 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
                     admin_router,
                     usage_router,
                     webhooks_router,
+                    stream_events,
+                    watch_all,
                     settings_router,
                 ],
             ),

@@ -60,7 +60,7 @@ async def stream_job_events(
     `Last-Event-ID`, which a browser sends when it reconnects, wins over `after`.
     """
     seen = request.headers.get("last-event-id")
-    start = after if seen is None else _sequence(seen)
+    start = after if seen is None else sequence(seen)
     await services.runtime.jobs.get(job_id, owner_id)
     return ServerSentEvent(_messages(job_id, start, identity, services))
 
@@ -107,10 +107,10 @@ async def _serve(socket: WebSocket[Any, Any, State], job_id: UUID, services: Ser
         identity = await identify_socket(socket, READ)
         owner_id = await services.access.owner_of_job(job_id, identity.account_id, "jobs:read")
         await services.runtime.jobs.get(job_id, owner_id)
-        after = _sequence(socket.query_params.get("after", "0"))
+        after = sequence(socket.query_params.get("after", "0"))
     except OctaviaError as error:
         return api_errors.close_code_of(error), str(error)
-    left = asyncio.ensure_future(_until_it_leaves(socket))
+    left = asyncio.ensure_future(until_it_leaves(socket))
     closing = asyncio.ensure_future(services.closing.wait())
     lost = services.standing.lost(grant_of(identity, job_id))
     try:
@@ -125,7 +125,7 @@ async def _serve(socket: WebSocket[Any, Any, State], job_id: UUID, services: Ser
     return (api_errors.CLOSE_RESTARTING, "The server restarts.") if services.closing.is_set() else (CLOSE_NORMAL, "")
 
 
-async def _until_it_leaves(socket: WebSocket[Any, Any, State]) -> None:
+async def until_it_leaves(socket: WebSocket[Any, Any, State]) -> None:
     """Read and drop what the client says; return when it has gone."""
     while (await socket.receive())["type"] != "websocket.disconnect":
         pass
@@ -164,7 +164,7 @@ async def records_or_silence(
         await records.aclose()
 
 
-def _sequence(text: str) -> int:
+def sequence(text: str) -> int:
     """A sequence number out of a header or a query. Raises InvalidRequest."""
     if not (text.isascii() and text.isdigit() and len(text) <= 16):
         raise InvalidRequest("The last event id must be a whole number, 0 or greater.")

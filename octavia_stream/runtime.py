@@ -22,6 +22,7 @@ from octavia_stream.crash_points import arm
 from octavia_stream.database.pool import Database
 from octavia_stream.errors import DependencyUnavailable
 from octavia_stream.events.feed import EventFeed
+from octavia_stream.events.owner_feed import OwnerFeed
 from octavia_stream.events.redis import RedisEvents
 from octavia_stream.jobs.charges import EveryCharge
 from octavia_stream.jobs.notices import Letters
@@ -60,6 +61,7 @@ class Runtime:
     switchboard: Switchboard
     call_charges: CallCharges
     webhooks: WebhookStore
+    owner_feed: OwnerFeed
     quotas: Quotas
 
 
@@ -97,6 +99,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             switchboard=await stack.enter_async_context(
                 Switchboard(settings.redis_url.get_secret_value(), settings.openai)
             ),
+            owner_feed=await stack.enter_async_context(OwnerFeed(pool)),
             webhooks=WebhookStore(pool, settings.webhooks, settings.outbound),
             call_charges=CallCharges(pool, charges.prices, settings.billing, settings.openai.deadline_s + HOLD_MARGIN_S),
             quotas=quotas,

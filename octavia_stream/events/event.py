@@ -8,6 +8,7 @@ to the job's owner and never in logs.
 
 from datetime import datetime
 from typing import Literal
+from uuid import UUID
 
 import msgspec
 
@@ -116,6 +117,17 @@ JobEvent = (
 )
 
 TERMINAL_EVENTS = (Completed, Failed, Cancelled)
+
+
+class OwnerEventRecord(msgspec.Struct, frozen=True):
+    """One event among those of all jobs of an owner: a `JobEventRecord` with the job, and its number among them all."""
+
+    id: int
+    """Rises with every event of the owner's; events of deleted jobs leave gaps."""
+    job_id: UUID
+    seq: int
+    at: datetime
+    event: JobEvent
 
 
 class JobEventRecord(msgspec.Struct, frozen=True):

@@ -136,9 +136,14 @@ returning {_JOB}
 ADVANCE_SEQ = "update job set last_seq = last_seq + $2 where id = $1 returning last_seq, kind, now() as at"
 
 APPEND_EVENTS = """
-insert into job_event (job_id, seq, at, type, data, run)
-select job.id, seq, $2, type, data, job.runs
-from job, unnest($3::bigint[], $4::text[], $5::jsonb[]) as fresh (seq, type, data) where job.id = $1
+with told as (
+    update tenant set last_event = last_event + cardinality($3::bigint[])
+    where id = (select owner_id from job where id = $1) returning id, last_event - cardinality($3::bigint[]) as before
+)
+insert into job_event (job_id, seq, at, type, data, run, owner_id, owner_seq)
+select job.id, seq, $2, type, data, job.runs, told.id, told.before + place
+from job, told, unnest($3::bigint[], $4::text[], $5::jsonb[]) with ordinality as fresh (seq, type, data, place)
+where job.id = $1
 """
 
 EVENTS_AFTER = "select seq, at, data from job_event where job_id = $1 and seq > $2 order by seq limit $3"

@@ -20,6 +20,7 @@ EXAMPLES = 20
 """For each operation and each way of generating; every run is the same."""
 STREAMS = "streamJobEvents"
 """Tested by itself: the event stream of a waiting job does not end."""
+ALL_STREAMS = (STREAMS, "streamEvents")
 LEAVES = "logOut"
 """Whoever asks this is nobody afterwards."""
 PROMISES = [
@@ -70,7 +71,7 @@ def fuzz(document: dict[str, Any], address: str, token: str, job_id: str, mode: 
         assert isinstance(result, Ok)
         operation = result.ok()
         takes_something = bool(operation.definition.raw.get("parameters") or operation.body)
-        if operation.definition.raw["operationId"] not in (STREAMS, LEAVES) and (
+        if operation.definition.raw["operationId"] not in (*ALL_STREAMS, LEAVES) and (
             takes_something or mode is GenerationMode.POSITIVE
         ):
             asked[operation.label] = _ask(operation.as_strategy(generation_mode=mode), token, job_id)
