@@ -84,6 +84,7 @@ class UploadStore:
                 media_info,
                 created_by,
             )
+        crash_point(CrashPoint.UPLOAD_RECORDED)
         upload = _upload(row)
         kind = content_type.partition("/")[0]
         UPLOADED_BYTES.labels(kind if kind in ("audio", "video", "text") else "other").inc(size)
