@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Libraries that thread on their own fight the replicas for the cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo serve test lint types unit bench lock clean
+.PHONY: demo serve test lint types unit fuzz bench lock clean
 
 demo: $(VENV)/.run.stamp ## Dub a short English video into Portuguese, with everything it takes
 	$(BIN)/octavia dub tests/data/video/muxed_en.mkv --to pt --output demo-output
@@ -25,6 +25,9 @@ types: $(VENV)/.dev.stamp
 
 unit: $(VENV)/.dev.stamp ## The fast tests alone: no services, no models, no Ray
 	$(BIN)/pytest -m "not (services or ray or model or coqui or acceptance)"
+
+fuzz: $(VENV)/.dev.stamp ## Thousands of generated requests to every operation of the API
+	$(BIN)/pytest tests/api/test_schema.py --hypothesis-profile=thorough -s
 
 bench: $(VENV)/.dev.stamp ## The table of the README, from one run
 	$(BIN)/python -m benchmarks.run

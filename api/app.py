@@ -28,6 +28,7 @@ from api.languages import languages_router
 from api.metrics import metrics_router
 from api.openai_audio import openai_router
 from api.openai_errors import error_response
+from api.openapi import complete_responses
 from api.rate_limits import RateLimits, add_rate_limit_headers
 from api.services import Services, provide_identity, provide_owner_id, provide_services
 from api.settings import settings_router
@@ -144,6 +145,7 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
         openapi_config=_openapi(),
         logging_config=None,
     )
+    complete_responses(app)
     app.asgi_handler = Correlation(app.asgi_handler)
     return app
 

@@ -7,6 +7,7 @@ import uvicorn
 from litestar import Litestar
 
 from api.app import create_app
+from api.proxies import Forwarded
 from octavia_stream.config import ApiSettings, Settings
 from octavia_stream.logs import configure_logs
 
@@ -35,8 +36,9 @@ class ApiServer(uvicorn.Server):
 
 def uvicorn_config(app: Litestar, settings: ApiSettings) -> uvicorn.Config:
     """How this application is served."""
+    standard = bool(settings.trusted_proxies) and settings.proxy_header == "forwarded"
     return uvicorn.Config(
-        app,
+        Forwarded(app, settings.trusted_proxies) if standard else app,
         host=settings.host,
         port=settings.port,
         lifespan="on",
@@ -44,7 +46,7 @@ def uvicorn_config(app: Litestar, settings: ApiSettings) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         # Attempts are counted by the address of a client: what a header says of it is believed from these alone.
-        proxy_headers=bool(settings.trusted_proxies),
+        proxy_headers=bool(settings.trusted_proxies) and not standard,
         forwarded_allow_ips=list(settings.trusted_proxies),
         ws_ping_interval=PING_INTERVAL_S,
         ws_ping_timeout=PING_TIMEOUT_S,

@@ -43,6 +43,9 @@ class ApiSettings(_Section):
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks of proxies, such as `["10.0.0.0/8"]`, whose `X-Forwarded-For` and `X-Forwarded-Proto`
     are believed."""
+    proxy_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
+    """Which header the trusted proxies write: `x-forwarded-for` with `X-Forwarded-Proto`, or `forwarded` (RFC 7239).
+    The other is not looked at, for clients may write it."""
     max_upload_bytes: int = 5 * 1024**3
     """Largest file accepted, in bytes."""
     public_url: str | None = None
