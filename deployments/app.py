@@ -5,9 +5,10 @@ from typing import Any
 
 from ray import serve
 from ray.serve import Application, Deployment
-from ray.serve.config import AutoscalingConfig
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
 from deployments.asr import Asr
+from deployments.backlog import QueuedSoundPolicy
 from deployments.engine_thread import load_engine
 from deployments.mt import Mt
 from deployments.tts import Tts
@@ -19,6 +20,7 @@ HEALTH_CHECK_TIMEOUT_S = 5.0
 """With Serve's own 10 s and 30 s a hung replica keeps its calls for over a minute; with these for 20 s."""
 ENGINE_SHUTDOWN_S = 10.0
 WORKER_SHUTDOWN_S = 30.0
+UPSCALE_DELAY_S = 5.0
 
 
 def build(args: Settings) -> Application:
@@ -63,13 +65,20 @@ def deployment_options(replicas: ReplicaSettings, shutdown_s: float) -> dict[str
 def _count(replicas: ReplicaSettings) -> dict[str, Any]:
     if replicas.min_replicas >= replicas.max_replicas:
         return {"num_replicas": max(replicas.min_replicas, 1)}
+    policy = AutoscalingPolicy(  # type: ignore[no-untyped-call]
+        policy_function=QueuedSoundPolicy,
+        policy_kwargs={
+            "queued_s_per_replica": replicas.queued_s_per_replica,
+            "max_ongoing_requests": replicas.max_ongoing_requests,
+        },
+    )
     scaling = AutoscalingConfig(
         min_replicas=replicas.min_replicas,
         max_replicas=replicas.max_replicas,
+        # One at first in any case: what cannot start should fail when it is deployed, not when a job comes.
         initial_replicas=max(replicas.min_replicas, 1),
-        # One call at work and one waiting for it is enough to keep a replica busy.
-        target_ongoing_requests=max(1.0, replicas.max_ongoing_requests / 2),
-        upscale_delay_s=5.0,
-        downscale_delay_s=120.0,
+        upscale_delay_s=UPSCALE_DELAY_S,
+        downscale_delay_s=replicas.idle_s,
+        policy=policy,
     )
     return {"autoscaling_config": scaling}

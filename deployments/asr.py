@@ -6,6 +6,7 @@ from functools import partial
 
 from ray import serve
 
+from deployments.backlog import Backlog, HeardBacklogs
 from deployments.batching import set_batching
 from deployments.engine_thread import EngineThread
 from octavia_stream.asr.transcriber import AsrTask, BatchTranscriber, TranscribeRequest
@@ -22,11 +23,18 @@ class Asr:
     def __init__(self, make_engine: Callable[[], BatchTranscriber], limits: ReplicaSettings) -> None:
         self._engine = EngineThread(make_engine(), "asr", limits.stuck_after_s)
         set_batching(self._batched, limits)
+        self._backlogs = HeardBacklogs()
 
     async def transcribe(
-        self, audio: AudioChunk, language: Language | None, task: AsrTask = "transcribe"
+        self,
+        audio: AudioChunk,
+        language: Language | None,
+        task: AsrTask = "transcribe",
+        *,
+        backlog: Backlog | None = None,
     ) -> Transcript:
-        """As `Transcriber.transcribe`."""
+        """As `Transcriber.transcribe`. backlog: what waits with the caller."""
+        self._backlogs.hear(backlog)
         outcome = await self._batched(TranscribeRequest(audio, language, task))
         if isinstance(outcome, OctaviaError):
             raise outcome
@@ -35,6 +43,10 @@ class Asr:
     @serve.batch
     async def _batched(self, requests: Sequence[TranscribeRequest]) -> list[Transcript | OctaviaError]:
         return await self._engine.run(partial(transcribe_each, requests=requests))
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Serve asks for it, and gives it to `QueuedSoundPolicy`."""
+        return self._backlogs.stats()
 
     async def check_health(self) -> None:
         self._engine.check()

@@ -1,8 +1,9 @@
-"""How many calls the replicas of a stage take at once, and the gate before them that knows it."""
+"""What a job worker knows of each stage's replicas: how many take calls now, and the gate before them."""
 
 import asyncio
+import os
+import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import structlog
 from ray import serve
@@ -10,6 +11,7 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ServeStatus
 
+from deployments.backlog import Backlog
 from octavia_stream.config import ReplicaSettings, ServeSettings
 from octavia_stream.dubbing.checkpoints import Stage
 from octavia_stream.scheduling.gate import Gate
@@ -20,25 +22,32 @@ LOOK_S = 1.0
 RUNNING = "RUNNING"
 
 
-@dataclass(frozen=True, slots=True)
 class StageServers:
-    """One stage's deployment."""
+    """One stage's deployment, as one worker sees it."""
 
-    deployment: str
-    replicas: ReplicaSettings
-
-    def slots(self, running: int) -> int:
-        """Calls to send at once. With no replica there is one to knock with: that is what starts the first."""
-        return max(running, 1) * self.replicas.max_ongoing_requests
-
-    @property
-    def gate(self) -> Gate:
-        """A new one, for as many replicas as there are at first."""
-        return Gate(self.slots(self.replicas.min_replicas))
+    def __init__(self, deployment: str, replicas: ReplicaSettings) -> None:
+        self.deployment = deployment
+        self.replicas = replicas
+        self.running = max(replicas.min_replicas, 1)
+        """Replicas that take calls."""
+        self.gate = Gate(self._slots())
 
     @property
     def scales(self) -> bool:
         return self.replicas.min_replicas < self.replicas.max_replicas
+
+    def see(self, running: int) -> None:
+        """So many replicas take calls now."""
+        self.running = running
+        self.gate.slots = self._slots()
+
+    def backlog(self) -> Backlog:
+        """What this worker has waiting now."""
+        return Backlog(f"{socket.gethostname()}/{os.getpid()}", self.gate.queued_cost)
+
+    def _slots(self) -> int:
+        # With no replica there are some to knock with: that is what starts the first.
+        return max(self.running, 1) * self.replicas.max_ongoing_requests
 
 
 def stage_servers(settings: ServeSettings) -> dict[Stage, StageServers]:
@@ -50,9 +59,9 @@ def stage_servers(settings: ServeSettings) -> dict[Stage, StageServers]:
     }
 
 
-async def follow_replicas(gates: Mapping[Stage, Gate], servers: Mapping[Stage, StageServers], application: str) -> None:
+async def follow_replicas(servers: Mapping[Stage, StageServers], application: str) -> None:
     """Let through what the replicas take that run now, until cancelled; returns at once when their number is fixed."""
-    scaling = {stage: server for stage, server in servers.items() if server.scales}
+    scaling = [stage for stage in servers.values() if stage.scales]
     while scaling:
         try:
             status = await asyncio.to_thread(serve.status)
@@ -60,8 +69,8 @@ async def follow_replicas(gates: Mapping[Stage, Gate], servers: Mapping[Stage, S
             # The controller restarts; until it is back the numbers stay.
             log.warning("replicas_unknown", reason=str(error))
         else:
-            for stage, server in scaling.items():
-                gates[stage].slots = server.slots(running_replicas(status, application, server.deployment))
+            for stage in scaling:
+                stage.see(running_replicas(status, application, stage.deployment))
         await asyncio.sleep(LOOK_S)
 
 

@@ -1,17 +1,18 @@
 """The three ports over Serve handles: a call that fails in Ray's way fails in ours here."""
 
 import asyncio
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NoReturn, Protocol, TypeAlias, cast
 
 from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException, RequestCancelledError
 from ray.serve.handle import DeploymentHandle
 
+from deployments.capacity import StageServers
 from octavia_stream.asr.transcriber import AsrTask
 from octavia_stream.asr.transcript import Transcript
 from octavia_stream.audio.chunk import AudioChunk
-from octavia_stream.config import ServeSettings
+from octavia_stream.dubbing.checkpoints import Stage
 from octavia_stream.dubbing.engines import Engines
 from octavia_stream.errors import EngineUnavailable, OctaviaError, Overloaded
 from octavia_stream.languages import Language
@@ -32,29 +33,42 @@ class _Response(Protocol):
 class HandleTranscriber:
     """`Transcriber` over the deployment `Asr`."""
 
-    def __init__(self, handle: Handle, deadline_s: float) -> None:
+    def __init__(self, handle: Handle, deadline_s: float, servers: StageServers | None = None) -> None:
+        """servers: as `call` takes them."""
         self._method = handle.options(method_name="transcribe")
         self._deadline_s = deadline_s
+        self._servers = servers
 
     async def transcribe(
         self, audio: AudioChunk, language: Language | None, task: AsrTask = "transcribe"
     ) -> Transcript:
-        answer: Transcript = await call(self._method, self._deadline_s, "speech recognition", audio, language, task)
+        answer: Transcript = await call(
+            self._method, self._deadline_s, "speech recognition", audio, language, task, servers=self._servers
+        )
         return answer
 
 
 class HandleTranslator:
     """`Translator` over the deployment `Mt`."""
 
-    def __init__(self, handle: Handle, deadline_s: float) -> None:
+    def __init__(self, handle: Handle, deadline_s: float, servers: StageServers | None = None) -> None:
+        """servers: as `call` takes them."""
         self._method = handle.options(method_name="translate")
         self._deadline_s = deadline_s
+        self._servers = servers
 
     async def translate(
         self, sentences: Sequence[str], source: Language, target: Language, hypotheses: int = 1
     ) -> list[Translation]:
         answer: list[Translation] = await call(
-            self._method, self._deadline_s, "translation", list(sentences), source, target, hypotheses
+            self._method,
+            self._deadline_s,
+            "translation",
+            list(sentences),
+            source,
+            target,
+            hypotheses,
+            servers=self._servers,
         )
         return answer
 
@@ -62,36 +76,48 @@ class HandleTranslator:
 class HandleSynthesizer:
     """`Synthesizer` over the deployment `Tts`."""
 
-    def __init__(self, handle: Handle, deadline_s: float) -> None:
+    def __init__(self, handle: Handle, deadline_s: float, servers: StageServers | None = None) -> None:
+        """servers: as `call` takes them."""
         self._method = handle.options(method_name="synthesize")
         self._deadline_s = deadline_s
+        self._servers = servers
 
     async def synthesize(self, text: str, voice: Voice, speed: float = 1.0) -> AudioChunk:
-        answer: AudioChunk = await call(self._method, self._deadline_s, "speech synthesis", text, voice, speed)
+        answer: AudioChunk = await call(
+            self._method, self._deadline_s, "speech synthesis", text, voice, speed, servers=self._servers
+        )
         return answer
 
 
-def engines(asr: Handle, mt: Handle, tts: Handle, settings: ServeSettings) -> Engines:
+def engines(asr: Handle, mt: Handle, tts: Handle, servers: Mapping[Stage, StageServers]) -> Engines:
     """The three ports, each with its own deadline."""
+    heard, translated, spoken = servers["transcribe"], servers["translate"], servers["synthesize"]
     return Engines(
-        HandleTranscriber(asr, settings.asr.deadline_s),
-        HandleTranslator(mt, settings.mt.deadline_s),
-        HandleSynthesizer(tts, settings.tts.deadline_s),
+        HandleTranscriber(asr, heard.replicas.deadline_s, heard),
+        HandleTranslator(mt, translated.replicas.deadline_s, translated),
+        HandleSynthesizer(tts, spoken.replicas.deadline_s, spoken),
     )
 
 
-async def call(method: Handle, deadline_s: float, what: str, *arguments: object) -> Any:
+async def call(
+    method: Handle, deadline_s: float, what: str, *arguments: object, servers: StageServers | None = None
+) -> Any:
     """Make one call and wait for its answer; no retries.
 
+    servers: who answers; they are told what waits behind the call, and may all be asleep. None: neither.
     Cancelled or late, the call is cancelled in the replica too. Raises EngineUnavailable, Overloaded, or
     the OctaviaError that the deployment raised.
     """
-    response = cast(_Response, method.remote(*arguments))
+    told = {} if servers is None else {"backlog": servers.backlog()}
+    response = cast(_Response, method.remote(*arguments, **told))
     try:
         async with asyncio.timeout(deadline_s):
             return await response
     except TimeoutError as error:
         response.cancel()
+        if servers is not None and not servers.running:
+            # No fault of the call's: there is nobody yet who could have failed at it.
+            raise Overloaded(f"The {what} server is still being started.") from error
         raise EngineUnavailable(f"The {what} server did not answer within {deadline_s:.0f} s.") from error
     except asyncio.CancelledError:
         response.cancel()

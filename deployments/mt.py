@@ -7,6 +7,7 @@ from functools import partial
 
 from ray import serve
 
+from deployments.backlog import Backlog, HeardBacklogs
 from deployments.batching import set_batching
 from deployments.engine_thread import EngineThread
 from octavia_stream.config import ReplicaSettings
@@ -32,11 +33,19 @@ class Mt:
     def __init__(self, make_engine: Callable[[], PlainTranslator], limits: ReplicaSettings) -> None:
         self._engine = EngineThread(make_engine(), "mt", limits.stuck_after_s)
         set_batching(self._batched, limits)
+        self._backlogs = HeardBacklogs()
 
     async def translate(
-        self, sentences: Sequence[str], source: Language, target: Language, hypotheses: int = 1
+        self,
+        sentences: Sequence[str],
+        source: Language,
+        target: Language,
+        hypotheses: int = 1,
+        *,
+        backlog: Backlog | None = None,
     ) -> list[Translation]:
-        """As `Translator.translate`."""
+        """As `Translator.translate`. backlog: what waits with the caller."""
+        self._backlogs.hear(backlog)
         outcome = await self._batched(TranslateRequest(tuple(sentences), source, target, hypotheses))
         if isinstance(outcome, OctaviaError):
             raise outcome
@@ -45,6 +54,10 @@ class Mt:
     @serve.batch
     async def _batched(self, requests: Sequence[TranslateRequest]) -> list[list[Translation] | OctaviaError]:
         return await self._engine.run(partial(translate_together, requests=requests))
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Serve asks for it, and gives it to `QueuedSoundPolicy`."""
+        return self._backlogs.stats()
 
     async def check_health(self) -> None:
         self._engine.check()

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 
+from deployments.backlog import Backlog, HeardBacklogs
 from deployments.engine_thread import EngineThread
 from octavia_stream.audio.chunk import AudioChunk
 from octavia_stream.config import ReplicaSettings
@@ -15,10 +16,18 @@ class Tts:
 
     def __init__(self, make_engine: Callable[[], PlainSynthesizer], limits: ReplicaSettings) -> None:
         self._engine = EngineThread(make_engine(), "tts", limits.stuck_after_s)
+        self._backlogs = HeardBacklogs()
 
-    async def synthesize(self, text: str, voice: Voice, speed: float = 1.0) -> AudioChunk:
-        """As `Synthesizer.synthesize`."""
+    async def synthesize(
+        self, text: str, voice: Voice, speed: float = 1.0, *, backlog: Backlog | None = None
+    ) -> AudioChunk:
+        """As `Synthesizer.synthesize`. backlog: what waits with the caller."""
+        self._backlogs.hear(backlog)
         return await self._engine.run(lambda engine: engine.synthesize(text, voice, speed))
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Serve asks for it, and gives it to `QueuedSoundPolicy`."""
+        return self._backlogs.stats()
 
     async def check_health(self) -> None:
         self._engine.check()

@@ -40,10 +40,10 @@ class Host:
         configure_logs(settings)
         self._settings = settings
         self._servers = stage_servers(settings.serve)
-        self._gates = {stage: servers.gate for stage, servers in self._servers.items()}
-        for stage, gate in self._gates.items():
+        gates = {stage: servers.gate for stage, servers in self._servers.items()}
+        for stage, gate in gates.items():
             STAGE_QUEUED.labels(stage).set_function(partial(getattr, gate, "queued_cost"))
-        self._fair = FairEngines(handles.engines(asr, mt, tts, settings.serve), self._gates)
+        self._fair = FairEngines(handles.engines(asr, mt, tts, self._servers), gates)
         self._worker: JobWorker | None = None
         self._task: asyncio.Task[None] | None = None
         self._requests: asyncio.Task[None] | None = None
@@ -110,7 +110,7 @@ class Host:
             self._worker = JobWorker(runtime, EveryKind(runtime, self._engines, registry), worker_id)
             calls = asyncio.create_task(CallServer(runtime, self._engines, registry).run(), name="calls")
             application = serve.get_replica_context().app_name
-            following = asyncio.create_task(follow_replicas(self._gates, self._servers, application), name="replicas")
+            following = asyncio.create_task(follow_replicas(self._servers, application), name="replicas")
             try:
                 await self._worker.run()
             finally:

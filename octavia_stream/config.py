@@ -170,10 +170,14 @@ class ModelSettings(_Section):
 class ReplicaSettings(_Section):
     """How many replicas of one deployment, and what each may take."""
 
-    min_replicas: int = 1
-    """Replicas that always run."""
-    max_replicas: int = 1
+    min_replicas: int = Field(default=1, ge=0)
+    """Replicas that always run; 0 lets go of the last one too when nothing is left to do."""
+    max_replicas: int = Field(default=1, ge=1)
     """Replicas to scale up to."""
+    queued_s_per_replica: float = Field(default=60.0, gt=0)
+    """Seconds of sound that may wait for each replica; when more wait, another replica is started."""
+    idle_s: float = Field(default=120.0, ge=0)
+    """How long fewer replicas must have been enough before one is stopped, in seconds."""
     num_cpus: float = 1.0
     """CPUs that Ray reserves for a replica: bookkeeping, not a limit."""
     num_gpus: float = 0.0
@@ -187,7 +191,7 @@ class ReplicaSettings(_Section):
     batch_wait_ms: int = 20
     """How long a batch waits for company, in milliseconds."""
     deadline_s: float = 300.0
-    """How long a caller waits for one answer, waiting in queues included."""
+    """How long a caller waits for one answer once the call is sent; what waits for its turn does not count."""
     stuck_after_s: float = 120.0
     """A replica whose engine works longer than this on one call is replaced."""
 

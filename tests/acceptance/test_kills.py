@@ -2,15 +2,21 @@
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
-from uuid import UUID
+from pathlib import Path
+from uuid import UUID, uuid4
 
 import psutil
 import pytest
 
+from benchmarks.sound import read_track, write_wav
+from octavia_stream.audio.chunk import ASR_RATE_HZ
 from octavia_stream.audit.invariants import audit
+from octavia_stream.database.uuid7 import uuid7
 from octavia_stream.events.event import ArtifactReady, Completed, JobEventRecord, Progress, SegmentDubbed
+from octavia_stream.jobs.job import TERMINAL, AudioDubbingOptions, Job, JobStatus
+from octavia_stream.uploads.upload import upload_key
 from tests.acceptance.conftest import DATA, Running
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.ray, pytest.mark.services, pytest.mark.timeout(300)]
@@ -93,3 +99,53 @@ async def test_a_killed_replica_costs_only_what_was_in_flight(scripted_stack: Ru
 async def test_a_killed_api_loses_no_event_of_a_client_that_reconnects(scripted_stack: Running) -> None:
     job_id, records, killed_at = await run_and_kill(scripted_stack, kill_api)
     await check(scripted_stack, job_id, records, killed_at)
+
+
+CLIP = DATA / "speech" / "en" / "fleurs-en-000.ogg"
+
+
+async def uploaded(running: Running, owner_id: UUID, sound: Path) -> UUID:
+    stores, upload_id = running.runtime, uuid7()
+    key = upload_key(upload_id)
+    stored = await stores.objects.put_file(key, sound)
+    await stores.uploads.add(
+        upload_id, owner_id, sound.name, "audio/wav", size=stored.size, sha256=stored.sha256, key=key
+    )
+    return upload_id
+
+
+async def submitted(running: Running, owner_id: UUID, upload_id: UUID) -> Job:
+    """A job that waits for a worker."""
+    jobs, options = running.runtime.jobs, AudioDubbingOptions(source_language="en", target_language="pt")
+    job = await jobs.create(owner_id, "audio-translate", upload_id, options)
+    return await jobs.submit(job.id, owner_id)
+
+
+async def test_nine_short_jobs_of_nine_users_pass_the_long_ones_of_another(
+    scripted_stack: Running, tmp_path: Path
+) -> None:
+    """On the stack that is up anyway. Four films fill the worker for minutes; nobody waits for one of them to end."""
+    stores = scripted_stack.runtime
+    owner, *others = [await stores.accounts.sign_up(f"{uuid4().hex}@example.org", "a good password") for _ in range(10)]
+    write_wav(tmp_path / "film.wav", (await read_track(TALK, ASR_RATE_HZ)).sound, times=4)
+    film = await uploaded(scripted_stack, owner.id, tmp_path / "film.wav")
+    films = [await submitted(scripted_stack, owner.id, film) for _ in range(5)]
+    await reached(scripted_stack, films[:4], {"processing"})
+    clips = [
+        await submitted(scripted_stack, other.id, await uploaded(scripted_stack, other.id, CLIP)) for other in others
+    ]
+    await reached(scripted_stack, clips, TERMINAL)
+    ended = [(await stores.jobs.get(clip.id, clip.owner_id)).status for clip in clips]
+    states = [(await stores.jobs.get(film.id, film.owner_id)).status for film in films]
+    for job in films:
+        await stores.jobs.request_cancel(job.id, job.owner_id)
+    await reached(scripted_stack, films, TERMINAL)
+    assert ended == ["completed"] * len(others)
+    assert states == ["processing"] * 4 + ["pending"], "the films go on, and no place of newcomers is the fifth's"
+
+
+async def reached(running: Running, jobs: list[Job], statuses: Collection[JobStatus]) -> None:
+    async with asyncio.timeout(180):
+        for job in jobs:
+            while (await running.runtime.jobs.get(job.id, job.owner_id)).status not in statuses:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
