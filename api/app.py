@@ -25,6 +25,8 @@ from api.health import health_router
 from api.jobs import jobs_router
 from api.keys import keys_router
 from api.languages import languages_router
+from api.link_tokens import Links
+from api.links import link_router
 from api.metrics import metrics_router
 from api.openai_audio import openai_router
 from api.openai_errors import error_response
@@ -116,6 +118,7 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
                     invitations_router,
                     upload_router(settings.api),
                     tus_router(settings.api),
+                    link_router,
                     jobs_router,
                     languages_router,
                     billing_router,
@@ -180,6 +183,7 @@ def _services(runtime: Runtime, orders: Orders | None, limits: RateLimits, throt
         users=UserDirectory(runtime.pool),
         operated_jobs=JobDirectory(runtime.pool, runtime.jobs, acts),
         pieces=Pieces(runtime),
+        links=Links(load_secret(settings).get_secret_value().encode()),
         mail=SmtpMail(settings.mail) if settings.mail.host is not None else None,
         orders=orders,
     )

@@ -52,10 +52,24 @@ def job_url(job_id: UUID) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Download:
-    """What to answer: the object, which part of it, and how to call it."""
+class FileView:
+    """A file that can be fetched."""
 
-    artifact: Artifact
+    key: str
+    filename: str
+    """As it is offered."""
+    content_type: str
+    size: int
+    sha256: str
+    artifact: str | None = None
+    """Its name among the job's results."""
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """What to answer: the file, which part of it, and how to call it."""
+
+    file: FileView
     part: ByteRange | None
     headers: dict[str, str]
 
@@ -66,7 +80,7 @@ class Download:
     @property
     def span(self) -> ByteRange:
         """The bytes to send."""
-        return self.part or ByteRange(0, self.artifact.size)
+        return self.part or ByteRange(0, self.file.size)
 
 
 @get(
@@ -86,11 +100,8 @@ async def download_job(
     language: ResultLanguage = None,
 ) -> Stream | Response[bytes]:
     """Takes one `Range`, `If-Range` and `If-None-Match`. 409 while the job has not completed."""
-    download = await _find(request, job_id, owner_id, Wanted(artifact, language), services)
-    if _unchanged(request, download):
-        return Response(b"", status_code=304, headers=_kept(download))
-    content = services.runtime.objects.stream(download.artifact.key, download.span.start, download.span.end)
-    return Stream(content, status_code=download.status, headers=download.headers)
+    file = await result_of(services, job_id, owner_id, Wanted(artifact, language))
+    return answer_with(request, download_of(request, file), services)
 
 
 @head(
@@ -109,34 +120,45 @@ async def download_job_head(
     language: ResultLanguage = None,
 ) -> Response[None]:
     """The headers of the same GET."""
-    download = await _find(request, job_id, owner_id, Wanted(artifact, language), services)
+    download = download_of(request, await result_of(services, job_id, owner_id, Wanted(artifact, language)))
     if _unchanged(request, download):
         return Response(None, status_code=304, headers=_kept(download))
     return Response(None, status_code=download.status, headers=download.headers)
 
 
-async def _find(
-    request: Request[UUID, None, Any], job_id: UUID, owner_id: UUID, wanted: "Wanted", services: Services
-) -> Download:
-    """Raises NotFound, Conflict, and 416 for a range outside the file."""
+def answer_with(request: Request[Any, Any, Any], download: Download, services: Services) -> Stream | Response[bytes]:
+    """The bytes that were asked for, or that the client has them."""
+    if _unchanged(request, download):
+        return Response(b"", status_code=304, headers=_kept(download))
+    content = services.runtime.objects.stream(download.file.key, download.span.start, download.span.end)
+    return Stream(content, status_code=download.status, headers=download.headers)
+
+
+async def result_of(services: Services, job_id: UUID, owner_id: UUID, wanted: "Wanted") -> FileView:
+    """A result of a job. Raises NotFound, Conflict."""
     job = await services.runtime.jobs.get(job_id, owner_id)
     artifact = _artifact(job, wanted)
     upload = await services.runtime.uploads.get(job.upload_id, owner_id)
     options = job.options
-    filename = download_name(upload.filename, artifact.name, options.source_language, options.result_language)
-    etag = f'"{artifact.sha256}"'
-    part = _part(request, etag, artifact.size)
+    name = download_name(upload.filename, artifact.name, options.source_language, options.result_language)
+    return FileView(artifact.key, name, artifact.content_type, artifact.size, artifact.sha256, artifact.name)
+
+
+def download_of(request: Request[Any, Any, Any], file: FileView) -> Download:
+    """What to answer to this request for a file. Raises 416 for a range outside it."""
+    etag = f'"{file.sha256}"'
+    part = _part(request, etag, file.size)
     headers = {
-        "Content-Type": artifact.content_type,
-        "Content-Length": str(artifact.size if part is None else part.length),
+        "Content-Type": file.content_type,
+        "Content-Length": str(file.size if part is None else part.length),
         "ETag": etag,
         "Accept-Ranges": "bytes",
-        "Content-Disposition": content_disposition(filename),
+        "Content-Disposition": content_disposition(file.filename),
         "Cache-Control": "private, no-cache",
     }
     if part is not None:
-        headers["Content-Range"] = part.content_range(artifact.size)
-    return Download(artifact, part, headers)
+        headers["Content-Range"] = part.content_range(file.size)
+    return Download(file, part, headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +174,7 @@ class Wanted:
             if self.language is not None:
                 raise InvalidRequest("Name either an artifact or a language.")
             return next((artifact for artifact in job.artifacts if artifact.name == self.name), None)
-        return _main(job, parse_language(self.language)) if self.language is not None else _first(job.artifacts)
+        return _main(job, parse_language(self.language)) if self.language is not None else main_artifact(job.artifacts)
 
 
 def _artifact(job: Job, wanted: Wanted) -> Artifact:
@@ -175,12 +197,13 @@ def _main(job: Job, language: Language) -> Artifact | None:
     return next((by_stem[stem] for stem in stems if stem in by_stem), None)
 
 
-def _first(artifacts: Sequence[Artifact]) -> Artifact | None:
+def main_artifact(artifacts: Sequence[Artifact]) -> Artifact | None:
+    """The dub, or the first there is."""
     dubs = (artifact for artifact in artifacts if artifact.name.partition(".")[0] == MAIN_ARTIFACT)
     return next(dubs, artifacts[0] if artifacts else None)
 
 
-def _part(request: Request[UUID, None, Any], etag: str, size: int) -> ByteRange | None:
+def _part(request: Request[Any, Any, Any], etag: str, size: int) -> ByteRange | None:
     """The part asked for; None for the whole, also when `If-Range` names another version (RFC 9110, 13.1.5)."""
     if request.headers.get("if-range", etag).strip() != etag:
         return None
@@ -194,7 +217,7 @@ def _part(request: Request[UUID, None, Any], etag: str, size: int) -> ByteRange 
         ) from error
 
 
-def _unchanged(request: Request[UUID, None, Any], download: Download) -> bool:
+def _unchanged(request: Request[Any, Any, Any], download: Download) -> bool:
     """Whether the client says it has this version already."""
     known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
     return download.headers["ETag"] in known or "*" in known

@@ -12,6 +12,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
 from api.identity import Identity, team_action
+from api.link_tokens import Links
 from api.rate_limits import RateLimits
 from api.throttling import RequestLimits
 from api.tickets import Tickets
@@ -48,6 +49,7 @@ class Services:
     requests: RequestLimits
     removal: Removal
     pieces: Pieces
+    links: Links
     state: ServerState
     cleaner: Cleaner
     acts: ActStore

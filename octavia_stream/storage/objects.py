@@ -115,18 +115,22 @@ class ObjectStore:
         return cls(backend)
 
     async def put(self, key: str, data: bytes, *, create_only: bool = False) -> StoredObject:
-        """Write an object. With `create_only`, raises Conflict when there is one already."""
+        """Write an object. With `create_only`, raises Conflict when there is another one already."""
         _check(key)
-        with _translated():
-            await obstore.put_async(
-                self._backend, key, data, mode="create" if create_only else "overwrite", use_multipart=False
-            )
-        return StoredObject(len(data), await asyncio.to_thread(_sha256, data))
+        stored = StoredObject(len(data), await asyncio.to_thread(_sha256, data))
+        try:
+            with _translated():
+                await obstore.put_async(
+                    self._backend, key, data, mode="create" if create_only else "overwrite", use_multipart=False
+                )
+        except Conflict:
+            await self._require_same(key, stored)
+        return stored
 
     async def put_stream(self, key: str, data: AsyncIterator[bytes], *, create_only: bool = False) -> StoredObject:
         """Write an object as it comes, of any length, in bounded memory. If `data` raises, nothing is kept.
 
-        With `create_only`, raises Conflict when there is one already, however late it appeared.
+        With `create_only`, raises Conflict when there is another one already, however late it appeared.
         """
         _check(key)
         if create_only:
@@ -143,9 +147,19 @@ class ObjectStore:
             stored = await self.put_stream(beside, data)
             with _translated():
                 await obstore.copy_async(self._backend, beside, key, overwrite=False)
+        except Conflict:
+            await self._require_same(key, stored)
         finally:
             await asyncio.shield(self.delete(beside))
         return stored
+
+    async def _require_same(self, key: str, stored: StoredObject) -> None:
+        """Raises Conflict. The same content is no conflict: only the answer to an earlier attempt was lost."""
+        found = _Hashed(self.stream(key))
+        async for _ in found:
+            continue
+        if (found.size, found.sha256) != stored:
+            raise Conflict("This object exists already.")
 
     async def put_file(self, key: str, path: Path, *, create_only: bool = False) -> StoredObject:
         """Copy a file in, in bounded memory. create_only: as for `put_stream`."""

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.services
 METHODS = ("get", "put", "post", "delete", "head", "patch")
 PUBLIC = {
     *("signUp", "logIn", "refreshAccess", "requestPasswordReset", "confirmPasswordReset"),
-    *("listLanguages", "listVoices", "getPricing", "polarWebhook", "livez", "readyz"),
+    *("listLanguages", "listVoices", "getPricing", "polarWebhook", "livez", "readyz", "openLink", "openLinkHead"),
 }
 
 
@@ -25,6 +25,7 @@ NO_IDS = {"{epoch}": "1", "{name}": "dub.m3u8"}
 
 
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("post", "/links"): {},
     ("patch", "/teams/{team_id}"): {"name": "Mine"},
     ("patch", "/members/{account_id}"): {"role": "viewer"},
     ("post", "/owner"): {"account_id": str(uuid4())},
@@ -109,6 +110,8 @@ async def test_what_is_another_s_does_not_exist(
         "{job_id}": [job["id"] for job in jobs],
         "{upload_id}": [spare["id"]],
         "{key_id}": [key.json()["key"]["id"]],
+        # Of a link: whatever is not one.
+        "{token}": [],
         "{session_id}": [session["id"] for session in sessions],
         "{user_id}": [str(alice.id)],
         "{tenant_id}": [str(alice.id)],
