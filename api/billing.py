@@ -83,6 +83,8 @@ class QuoteView(msgspec.Struct, frozen=True):
     credits: int
     exact: bool
     """False when the file does not say how long it is: what it costs in the end is less."""
+    estimated_s: float | None
+    """How long it will take once a worker has it, going by the last jobs of its kind here; None before the first."""
     available: int
     affordable: bool
 
@@ -201,6 +203,7 @@ async def quote_job(job_id: JobId, owner_id: OwnerId, services: TheServices) -> 
     upload = await runtime.uploads.get(job.upload_id, owner_id)
     quote = runtime.charges.quote_job(job, upload.media_info)
     available = (await runtime.credits.balance(owner_id)).available
+    pace = await runtime.jobs.pace(job.kind) if quote.exact else None
     return QuoteView(
         job_id=job.id,
         kind=job.kind,
@@ -208,6 +211,7 @@ async def quote_job(job_id: JobId, owner_id: OwnerId, services: TheServices) -> 
         minutes=round(quote.seconds / 60, 2),
         credits=quote.credits,
         exact=quote.exact,
+        estimated_s=round(pace * quote.seconds, 1) if pace is not None else None,
         available=available,
         affordable=quote.credits <= max(available, 0),
     )

@@ -166,6 +166,11 @@ class PostgresJobStore:
         rows = await self._database.fetch(queries.EVENTS_AFTER, job_id, seq, limit)
         return [JobEventRecord(row["seq"], row["at"], msgspec.convert(row["data"], JobEvent)) for row in rows]
 
+    async def pace(self, kind: JobKind) -> float | None:
+        """How many seconds a job of this kind has taken lately for a second of sound; None before the first."""
+        pace = await self._database.fetchval(queries.PACE, kind)
+        return float(pace) if pace is not None else None
+
     async def heads(self, job_ids: Iterable[UUID]) -> dict[UUID, Head]:
         """The newest event number of each job and whether it has ended; jobs that do not exist are left out."""
         rows = await self._database.fetch(queries.HEADS, list(job_ids))

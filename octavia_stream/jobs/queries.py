@@ -148,6 +148,18 @@ where job.id = $1
 
 EVENTS_AFTER = "select seq, at, data from job_event where job_id = $1 and seq > $2 order by seq limit $3"
 
+# Seconds of work for a second of sound: the middle one of the last twenty. What was decoded counts, where it is known.
+PACE = """
+select percentile_cont(0.5) within group (order by worked / sound) from (
+    select extract(epoch from job.finished_at - job.started_at)::float8 as worked, coalesce(
+        (job.report ->> 'samples')::float8 / nullif((job.report ->> 'rate_hz')::float8, 0),
+        (upload.media_info ->> 'duration_s')::float8
+    ) as sound
+    from job join upload on upload.id = job.upload_id
+    where job.kind = $1 and job.status = 'completed' order by job.id desc limit 20
+) as lately where sound > 0
+"""
+
 HEADS = """
 select id, last_seq, status in ('completed', 'failed', 'cancelled') as ended from job where id = any($1::uuid[])
 """

@@ -52,6 +52,7 @@ async def test_a_job_is_quoted_held_for_charged_and_told(
         "minutes": round(upload["duration_s"] / 60, 2),
         "credits": price,
         "exact": True,
+        "estimated_s": None,
         "available": FREE,
         "affordable": True,
     }
@@ -62,6 +63,9 @@ async def test_a_job_is_quoted_held_for_charged_and_told(
     assert [(hold["job_id"], hold["amount"]) for hold in waiting["holds"]] == [(job["id"], price)]
     await worker.take(job["id"])
     await worker.complete()
+    # Now that one was done it is known how fast this server is.
+    quote = (await carol.http.get(f"/api/v1/jobs/{job['id']}/quote")).json()
+    assert isinstance(quote["estimated_s"], float)
     assert (await balance(carol))["balance"] == FREE - price
     page = (await carol.http.get("/api/v1/billing/transactions")).json()
     assert [(line["type"], line["amount"], line["balance_after"]) for line in page["transactions"]] == [
