@@ -105,6 +105,14 @@ async def test_a_name_in_any_script_survives(alice: Person, runtime: Runtime) ->
 async def test_a_client_that_stops_reading_is_given_up(
     alice: Person, address: str, runtime: Runtime, new_job: NewJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    given_up = asyncio.Event()
+
+    class Log:
+        def info(self, event: str, **_: object) -> None:
+            if event == "client_too_slow":
+                given_up.set()
+
+    monkeypatch.setattr(api.correlation, "log", Log())
     monkeypatch.setattr(api.correlation, "SEND_DEADLINE_S", 0.2)
     worker = ScriptedWorker(runtime)
     job = await new_job(submit=True)
@@ -115,7 +123,7 @@ async def test_a_client_that_stops_reading_is_given_up(
         f"GET /api/v1/jobs/{job['id']}/download HTTP/1.1\r\nHost: localhost\r\n"
         f"Authorization: Bearer {alice.token}\r\n\r\n".encode()
     )
-    await asyncio.sleep(1.5)
+    await asyncio.wait_for(given_up.wait(), 60)
     received = 0
     while piece := await reader.read(1 << 20):
         received += len(piece)

@@ -55,7 +55,7 @@ async def applications(ray_head: str, journals: Callable[[str], Journal]) -> Asy
     made = {
         "asr": (Asr, LIMITS, partial(ScriptedTranscriber, 0.2, journals("asr").path)),
         "mt": (Mt, LIMITS, partial(ScriptedTranslator, 0.2, journals("mt").path)),
-        "tts": (Tts, NARROW, partial(ScriptedSynthesizer, 0.5, journals("tts").path, fail_on="break")),
+        "tts": (Tts, NARROW, partial(ScriptedSynthesizer, 1.0, journals("tts").path, fail_on="break")),
         "slow": (Tts, LIMITS, partial(ScriptedSynthesizer, LONG_S, journals("slow").path)),
         "stuck": (Tts, IMPATIENT, partial(ScriptedSynthesizer, LONG_S, journals("stuck").path)),
     }
@@ -150,11 +150,13 @@ async def test_a_full_queue_is_said_at_once(applications: None) -> None:
     assert all(not isinstance(outcome, BaseException) or type(outcome) is Overloaded for outcome in outcomes)
 
 
-async def test_a_cancelled_call_is_never_made(applications: None, journals: Callable[[str], Journal]) -> None:
+async def test_a_cancelled_call_is_never_made(
+    applications: None, journals: Callable[[str], Journal], eventually: Eventually
+) -> None:
     """The second call waits in the replica for the engine's one thread when its caller gives up."""
     synthesizer = handles.HandleSynthesizer(handle("tts"), 60.0)
     first = asyncio.create_task(synthesizer.synthesize("kept", VOICE))
-    await asyncio.sleep(0.1)
+    await eventually(called(journals("tts"), "kept"))
     second = asyncio.create_task(synthesizer.synthesize("dropped", VOICE))
     await asyncio.sleep(0.1)
     second.cancel()
@@ -190,7 +192,7 @@ async def test_a_killed_replica_fails_its_calls_and_comes_back(
     before = await pid_of("slow")
     call = asyncio.create_task(handles.HandleSynthesizer(handle("slow"), 60.0).synthesize("lost", VOICE))
     started_at = time.monotonic()
-    await asyncio.sleep(0.5)
+    await eventually(called(journals("slow"), "lost"))
 
     os.kill(before, signal.SIGKILL)
     with pytest.raises(EngineUnavailable):
@@ -208,6 +210,13 @@ async def test_a_replica_whose_engine_hangs_is_replaced(applications: None, even
         await handles.HandleSynthesizer(handle("stuck"), 60.0).synthesize("endless", VOICE)
 
     await eventually(replaced("stuck", before))
+
+
+def called(journal: Journal, text: str) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        return bool(calls(journal, text))
+
+    return holds
 
 
 def replaced(application: str, before: int) -> Callable[[], Awaitable[bool]]:

@@ -5,7 +5,7 @@ import contextlib
 import gc
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ import redis.asyncio
 from octavia_stream.database.uuid7 import uuid7
 from octavia_stream.errors import DependencyUnavailable
 from octavia_stream.events.event import Completed, JobEventRecord, Warned
-from octavia_stream.events.feed import BUFFER_RECORDS, EventFeed, Subscription
+from octavia_stream.events.feed import BUFFER_RECORDS, EventFeed, Head, Subscription
 from octavia_stream.events.redis import RedisEvents
 from octavia_stream.jobs.job import Claim, DubbingOptions
 from octavia_stream.jobs.postgres import PostgresJobStore
@@ -144,8 +144,19 @@ async def test_events_come_through_redis_and_not_only_by_polling(stage: Stage, m
         raise AssertionError("read from Postgres")
 
     monkeypatch.setattr(stage.jobs, "events_after", never)
+    polled = asyncio.Event()
+    heads = stage.jobs.heads
+
+    async def last_poll(job_ids: Iterable[UUID]) -> dict[UUID, Head]:
+        found = await heads(job_ids)
+        polled.set()
+        return found
+
+    monkeypatch.setattr(stage.jobs, "heads", last_poll)
     monkeypatch.setattr(stage.feed, "_poll_s", 1e6)
-    await asyncio.sleep(0.5)  # the poll under way looks at Postgres once more
+    # The poll that waits already looks at Postgres once more, unless it was looking just now.
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(polled.wait(), 5)
     await _write(stage, claim, 10)
     async with asyncio.timeout(GUARD_S):
         assert [(await anext(events)).seq for _ in range(10)] == list(range(3, 13))
@@ -208,6 +219,8 @@ async def test_a_slow_reader_is_bounded_and_misses_nothing(stage: Stage) -> None
     for n in range(30):
         await stage.jobs.append(claim, [Warned("w", f"{n}/{m}") for m in range(40)])
     await stage.jobs.finish(claim, "completed")
+    async with asyncio.timeout(GUARD_S):
+        await _until(lambda: len(events._buffer) > 0)
     await asyncio.sleep(1.0)
     assert 0 < len(events._buffer) <= BUFFER_RECORDS < 1200
     assert _is_whole(first + await _watch(events), 1, 2 + 1200 + 1)

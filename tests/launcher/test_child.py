@@ -33,8 +33,8 @@ async def printed(log: Path) -> list[int]:
 
 
 async def gone(pids: list[int]) -> bool:
-    """Within ten seconds; a zombie that nobody has buried yet is gone too."""
-    for _ in range(100):
+    """Within a minute; a zombie that nobody has buried yet is gone too."""
+    for _ in range(600):
         if not any(alive(pid) for pid in pids):
             return True
         await asyncio.sleep(0.1)

@@ -163,7 +163,7 @@ async def test_the_command_uses_the_servers_it_is_given_and_ends_without_a_trace
             command.kill()
 
     assert command.returncode == 0
-    _, left = psutil.wait_procs(family, timeout=5)
+    _, left = psutil.wait_procs(family, timeout=60)
     assert left == []
     assert find_stack(home) is None
     assert not (home / "serve.json").exists()
