@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from api.languages import reach_of
 from api.services import Services
+from octavia_stream.captions.cues import USUAL, CueRules
 from octavia_stream.dubbing.glossary import NO_GLOSSARY, Glossary
 from octavia_stream.errors import InvalidRequest, MediaRejected
 from octavia_stream.jobs.job import (
@@ -34,17 +35,33 @@ GainDb = Annotated[float, msgspec.Meta(ge=-96, le=0)]
 TrackNumber = Annotated[int, msgspec.Meta(ge=0, le=63)]
 SoundContainer = Literal["m4a", "mp3", "flac", "wav", "ogg"]
 Moment = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
+Tag = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=50, pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$")
+]
+Tags = Annotated[list[Tag], msgspec.Meta(max_length=20)]
 MAX_TARGETS = 8
 Targets = Annotated[list[LanguageTag], msgspec.Meta(min_length=1, max_length=MAX_TARGETS)]
 Voices = Annotated[dict[LanguageTag, VoiceName], msgspec.Meta(max_length=MAX_TARGETS)]
 
 
+class EarlierResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A result of a job that has completed; it is copied, and becomes an upload of yours."""
+
+    job_id: UUID
+    artifact: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] | None = None
+    """A name out of the job's `artifacts`; None: the dub, or the first."""
+
+
 class _Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What every job is asked with."""
 
-    upload_id: UUID
+    upload_id: UUID | None = None
+    source: EarlierResult | None = None
+    """In place of `upload_id`: what an earlier job made."""
     glossary: Glossary = NO_GLOSSARY
     """How to translate some words, which to leave, how to say them."""
+    tags: Tags = []
+    """Your own words for the job, to find it again."""
     team_id: UUID | None = None
     """A team that you are in: it pays, and its people see the job. The upload must be the team's."""
 
@@ -64,6 +81,10 @@ class VideoTranslation(_Order, frozen=True):
     """For several languages: a voice by language; the others have their default."""
     original_gain_db: GainDb = -24.0
     """How loud the original stays under the dub, in dB."""
+    mute_original: bool = False
+    """Nothing of the original is heard under the dub, nor between its sentences."""
+    subtitles: CueRules = USUAL
+    """What the subtitles may be like."""
     on_chunk_failure: OnChunkFailure = "fail"
     """When the engines fail at a sentence again and again: the job fails, or the original is kept there."""
     keep_original_track: bool = True
@@ -91,6 +112,10 @@ class AudioTranslation(_Order, frozen=True):
     """For several languages: a voice by language; the others have their default."""
     original_gain_db: GainDb = -24.0
     """How loud the original stays under the dub, in dB."""
+    mute_original: bool = False
+    """Nothing of the original is heard under the dub, nor between its sentences."""
+    subtitles: CueRules = USUAL
+    """What the subtitles may be like."""
     on_chunk_failure: OnChunkFailure = "fail"
     """When the engines fail at a sentence again and again: the job fails, or the original is kept there."""
     audio_track: TrackNumber | None = None
@@ -110,6 +135,8 @@ class SubtitleGeneration(_Order, frozen=True):
     source_language: LanguageTag | UnsetType | None = UNSET
     """None: it is detected. Left out: as your settings say."""
     target_languages: Annotated[list[LanguageTag], msgspec.Meta(max_length=MAX_TARGETS)] = []
+    subtitles: CueRules = USUAL
+    """What the subtitles may be like."""
     audio_track: TrackNumber | None = None
     """Which audio track to listen to, counted from 0; None: the default one."""
     start_s: Moment | None = None
@@ -141,6 +168,8 @@ class SubtitleSpeech(_Order, frozen=True):
     """A video that gets the speech as its new sound track."""
     original_gain_db: GainDb = -24.0
     """How loud the video's own sound stays under the speech, in dB."""
+    mute_original: bool = False
+    """Nothing of the video's own sound is heard, between the sentences neither."""
     keep_original_track: bool = True
 
 
@@ -167,6 +196,8 @@ async def _check_video(data: VideoTranslation, owner_id: UUID, services: Service
     targets = _dub_targets(data, source, services)
     options = DubbingOptions(
         glossary=data.glossary.checked(),
+        mute_original=data.mute_original,
+        subtitles=data.subtitles,
         start_s=data.start_s,
         end_s=data.end_s,
         **targets,
@@ -177,7 +208,7 @@ async def _check_video(data: VideoTranslation, owner_id: UUID, services: Service
         audio_track=data.audio_track,
         stream=data.stream,
     )
-    upload = await _media(data.upload_id, owner_id, services, data.audio_track)
+    upload = await _media(_upload_of(data), owner_id, services, data.audio_track)
     _check_part(data, upload)
     return upload, options
 
@@ -189,6 +220,8 @@ async def _check_audio(
     targets = _dub_targets(data, source, services)
     options = AudioDubbingOptions(
         glossary=data.glossary.checked(),
+        mute_original=data.mute_original,
+        subtitles=data.subtitles,
         start_s=data.start_s,
         end_s=data.end_s,
         **targets,
@@ -199,7 +232,7 @@ async def _check_audio(
         container=data.container,
         stream=data.stream,
     )
-    upload = await _media(data.upload_id, owner_id, services, data.audio_track)
+    upload = await _media(_upload_of(data), owner_id, services, data.audio_track)
     _check_part(data, upload)
     return upload, options
 
@@ -211,13 +244,14 @@ async def _check_generation(
     _check_speech(services, targets or ((source,) if source else ()), source)
     options = CaptionOptions(
         glossary=data.glossary.checked(),
+        subtitles=data.subtitles,
         start_s=data.start_s,
         end_s=data.end_s,
         source_language=source,
         target_languages=targets,
         audio_track=data.audio_track,
     )
-    upload = await _media(data.upload_id, owner_id, services, data.audio_track)
+    upload = await _media(_upload_of(data), owner_id, services, data.audio_track)
     _check_part(data, upload)
     return upload, options
 
@@ -228,7 +262,7 @@ async def _check_translation(
     targets = _targets(data.target_languages or [])
     if not targets:
         raise InvalidRequest("Name target_languages, or a target language in your settings.")
-    upload, stated = await _subtitles(data.upload_id, owner_id, services)
+    upload, stated = await _subtitles(_upload_of(data), owner_id, services)
     source = _parsed(data.source_language) or stated
     if source is None:
         raise InvalidRequest("The file does not say which language it is in; name it as source_language.")
@@ -243,7 +277,7 @@ async def _check_spoken(data: SubtitleSpeech, owner_id: UUID, services: Services
     if target is None:
         raise InvalidRequest("Name a target_language, or set one in your settings.")
     voice = services.registry.choose_voice(target, data.voice)
-    upload, stated = await _subtitles(data.upload_id, owner_id, services)
+    upload, stated = await _subtitles(_upload_of(data), owner_id, services)
     source = _parsed(data.source_language) or stated or target
     _check_text(services, source, (target,))
     if data.video_upload_id is not None:
@@ -254,6 +288,7 @@ async def _check_spoken(data: SubtitleSpeech, owner_id: UUID, services: Services
             raise MediaRejected("There is no picture in the file that video_upload_id names.")
     options = SpeechOptions(
         glossary=data.glossary.checked(),
+        mute_original=data.mute_original,
         target_language=target,
         source_language=source,
         voice=voice.id,
@@ -297,6 +332,13 @@ def _dub_targets(data: VideoTranslation | AudioTranslation, source: Language | N
         target_languages=targets if several else (),
         voices=voices if several else {},
     )
+
+
+def _upload_of(data: _Order) -> UUID:
+    """Raises InvalidRequest when none is named."""
+    if data.upload_id is None:
+        raise InvalidRequest("Name either upload_id or source.")
+    return data.upload_id
 
 
 def _parsed(tag: str | UnsetType | None) -> Language | None:

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 import msgspec
-from litestar import Response, Router, delete, get, post
+from litestar import Response, Router, delete, get, patch, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody, QueryParameter
 
@@ -19,7 +19,8 @@ from api.events import stream_job_events, watch_job
 from api.idempotency import IdempotencyKey, once
 from api.identity import for_keys
 from api.job_defaults import with_defaults
-from api.job_kinds import KINDS, Asked, KindOfJob
+from api.job_kinds import KINDS, Asked, KindOfJob, Tags
+from api.job_sources import with_source
 from api.services import JobId, OwnerId, TeamOfQuery, TheServices, WhoAsks
 from api.streams import stream_job, stream_job_file
 from octavia_stream.errors import InvalidRequest
@@ -91,6 +92,13 @@ class JobView(msgspec.Struct, frozen=True):
     links: JobLinks
 
 
+class JobChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What can be changed of a job."""
+
+    tags: Tags
+    """In place of those it has."""
+
+
 class JobPage(msgspec.Struct, frozen=True):
     """Jobs, newest first."""
 
@@ -107,8 +115,9 @@ def creation_of(kind: KindOfJob[Asked]) -> HTTPRouteHandler:
     ) -> Response[JobView]:
         async def work(job_id: UUID | None) -> JobView:
             owner = await services.access.owner_for(owner_id, data.team_id, "jobs:create")
-            upload, options = await kind.check(await with_defaults(data, owner_id, owner, services), owner, services)
-            jobs = services.runtime.jobs
+            ready = await with_defaults(await with_source(data, owner_id, owner, services), owner_id, owner, services)
+            upload, options = await kind.check(ready, owner, services)
+            jobs, options = services.runtime.jobs, msgspec.structs.replace(options, tags=_each_once(data.tags))
             return view(await jobs.create(owner, kind.name, upload.id, options, job_id, created_by=owner_id))
 
         asked = (kind.operation_id, data)
@@ -123,7 +132,7 @@ def creation_of(kind: KindOfJob[Asked]) -> HTTPRouteHandler:
         summary=kind.summary,
         description="The job waits for `process`. 422 when this server cannot do what is asked, and why.",
         opt=for_keys("jobs:write"),
-        responses=problems(401, 404, 409, 422),
+        responses=problems(401, 404, 409, 413, 422, 507),
     )(create)
 
 
@@ -166,6 +175,22 @@ async def retry_job(job_id: JobId, owner_id: OwnerId, services: TheServices) -> 
     return Response(view(job), headers={"Location": job_url(job.id)})
 
 
+@patch(
+    "/{job_id:uuid}",
+    operation_id="changeJob",
+    summary="Call a job otherwise",
+    opt=for_keys("jobs:write"),
+    responses=problems(401, 404),
+)
+async def change_job(data: JSONBody[JobChange], job_id: JobId, owner_id: OwnerId, services: TheServices) -> JobView:
+    """Its tags, in any state; nothing else of a job can be changed."""
+    return view(await services.runtime.jobs.set_tags(job_id, owner_id, _each_once(data.tags)))
+
+
+def _each_once(tags: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(tag.strip() for tag in tags))
+
+
 @delete(
     "/{job_id:uuid}",
     operation_id="deleteJob",
@@ -205,13 +230,14 @@ async def list_jobs(
     text: Annotated[
         str | None, QueryParameter(min_length=1, max_length=200, description="Part of the upload's name.")
     ] = None,
+    tag: Annotated[str | None, QueryParameter(min_length=1, max_length=50)] = None,
     team_id: TeamOfQuery = None,
 ) -> Response[JobPage]:
     """Newest first, those that fit all that is asked. The next page is also in the header `Link`, `rel="next"`."""
-    if text is not None and "\0" in text:
-        raise InvalidRequest("A file's name has no such character in it.")
+    if "\0" in (text or "") + (tag or ""):
+        raise InvalidRequest("Neither names of files nor tags have such a character in them.")
     language = parse_language(target_language) if target_language is not None else None
-    only = JobFilter(kind, status, language, _instant(since), _instant(until), text)
+    only = JobFilter(kind, status, language, _instant(since), _instant(until), text, tag)
     owner = await services.access.owner_for(owner_id, team_id, "jobs:read")
     jobs = await services.runtime.jobs.list_jobs(owner, limit + 1, before, only)
     page, more = jobs[:limit], len(jobs) > limit
@@ -298,6 +324,7 @@ jobs_router = Router(
         cancel_job,
         retry_job,
         delete_job,
+        change_job,
         list_jobs,
         get_job,
         download_job,

@@ -5,6 +5,9 @@ import textwrap
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
 
 COLUMNS = 42
 LINES = 2
@@ -13,6 +16,19 @@ CHARACTERS_PER_SECOND = 17.0
 MIN_DURATION_S = 5 / 6
 GAP_S = 0.08
 """Two frames at 24 frames a second, so that the eye sees the change."""
+
+
+class CueRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a cue may be like."""
+
+    columns: Annotated[int, msgspec.Meta(ge=20, le=80)] = COLUMNS
+    """The most characters in a line; ideographs count twice."""
+    lines: Annotated[int, msgspec.Meta(ge=1, le=4)] = LINES
+    characters_per_second: Annotated[float, msgspec.Meta(ge=5, le=40)] = CHARACTERS_PER_SECOND
+    """How fast it has to be read: a cue stays longer than it is spoken where the next one leaves time."""
+
+
+USUAL = CueRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +49,21 @@ class Cue:
     text: str
 
 
-def make_cues(texts: Iterable[SpokenText], end_s: float) -> list[Cue]:
+def make_cues(texts: Iterable[SpokenText], end_s: float, rules: CueRules = USUAL) -> list[Cue]:
     """Break texts into cues; each may stay until the next starts when it needs the time to be read.
 
     texts: in order of time. end_s: where the media ends.
     """
-    pieces = [piece for text in texts for piece in _split(text)]
+    pieces = [piece for text in texts for piece in _split(text, rules)]
     cues: list[Cue] = []
     for index, piece in enumerate(pieces):
         limit = pieces[index + 1].start_s - GAP_S if index + 1 < len(pieces) else end_s
         wanted = max(
-            piece.end_s, piece.start_s + MIN_DURATION_S, piece.start_s + len(piece.text) / CHARACTERS_PER_SECOND
+            piece.end_s, piece.start_s + MIN_DURATION_S, piece.start_s + len(piece.text) / rules.characters_per_second
         )
         end = min(wanted, limit)
         if end > piece.start_s:
-            cues.append(Cue(piece.start_s, end, break_lines(piece.text)))
+            cues.append(Cue(piece.start_s, end, break_lines(piece.text, rules)))
     return cues
 
 
@@ -75,10 +91,10 @@ def _timestamp(seconds: float, separator: str) -> str:
     return f"{hours:02}:{minutes:02}:{rest // 1000:02}{separator}{rest % 1000:03}"
 
 
-def _split(text: SpokenText) -> list[SpokenText]:
-    """Cut a long sentence into cues of two lines, time shared by the number of characters."""
-    lines = _wrapped(text.text, COLUMNS)
-    parts = [_joined(lines[first : first + LINES], text.text) for first in range(0, len(lines), LINES)]
+def _split(text: SpokenText, rules: CueRules) -> list[SpokenText]:
+    """Cut a long sentence into cues of so many lines, time shared by the number of characters."""
+    lines = _wrapped(text.text, rules.columns)
+    parts = [_joined(lines[first : first + rules.lines], text.text) for first in range(0, len(lines), rules.lines)]
     total = sum(len(part) for part in parts)
     if not total:
         return []
@@ -98,16 +114,17 @@ def _joined(lines: list[str], text: str) -> str:
     return spaced if spaced in " ".join(text.split()) else "".join(lines)
 
 
-def break_lines(text: str) -> str:
-    """Two lines of about the same width, the upper one no longer than the lower where that is possible; more when two
-    are not enough."""
-    if _width(text) <= COLUMNS:
+def break_lines(text: str, rules: CueRules = USUAL) -> str:
+    """Lines of about the same width, as few as do, the upper of two no longer than the lower where that is possible;
+    more than the rules want when so many are not enough."""
+    if _width(text) <= rules.columns:
         return text
-    for width in range(-(-_width(text) // 2), COLUMNS + 1):
+    fewest = min(rules.lines, -(-_width(text) // rules.columns))
+    for width in range(-(-_width(text) // fewest), rules.columns + 1):
         lines = _wrapped(text, width)
-        if len(lines) <= LINES:
+        if len(lines) <= fewest:
             return "\n".join(lines)
-    return "\n".join(_wrapped(text, COLUMNS))
+    return "\n".join(_wrapped(text, rules.columns))
 
 
 def _wrapped(text: str, width: int) -> list[str]:

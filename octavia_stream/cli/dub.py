@@ -28,6 +28,7 @@ class DubOrder:
     keep_original_track: bool
     audio_track: int | None
     glossary: Path | None = None
+    mute_original: bool = False
     start_s: float | None = None
     end_s: float | None = None
 
@@ -49,6 +50,7 @@ async def dub(order: DubOrder, server: str | None, account: Credentials | None, 
             "voice": None if several else wanted.get(targets[0]),
             "voices": dict(wanted) if several else None,
             "original_gain_db": order.original_gain_db,
+            "mute_original": order.mute_original,
             "keep_original_track": order.keep_original_track,
             "audio_track": order.audio_track,
             "glossary": read_glossary(order.glossary),

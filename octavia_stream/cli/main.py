@@ -62,6 +62,7 @@ def dub(
     voice: Annotated[list[str] | None, Parameter(negative="")] = None,
     output: Path = Path(),
     original_gain_db: float = -24.0,
+    mute_original: bool = False,
     keep_original_track: bool = True,
     audio_track: int | None = None,
     start: float | None = None,
@@ -90,6 +91,8 @@ def dub(
         The folder that the result goes to.
     original_gain_db
         How loud the original stays under the dubbed voice.
+    mute_original
+        Let nothing of the original be heard, between the sentences neither.
     keep_original_track
         Keep the original sound as a second track.
     audio_track
@@ -113,6 +116,7 @@ def dub(
         output=output,
         original_gain_db=original_gain_db,
         keep_original_track=keep_original_track,
+        mute_original=mute_original,
         audio_track=audio_track,
         glossary=glossary,
         start_s=start,

@@ -34,7 +34,8 @@ class AssemblyPlan:
     source_language: Language
     target_language: Language
     media: MediaSettings
-    original_gain_db: float
+    original_gain_db: float | None
+    """None: the original is not heard at all."""
     keep_original_track: bool
 
 
@@ -98,12 +99,16 @@ class Assembly:
         return round(position * self._rate_hz / ASR_RATE_HZ)
 
     def _ducking(self) -> Ducking:
+        gain_db = self._plan.original_gain_db
+        if gain_db is None:
+            kept = [item.segment.sentence for item in self._fitted if item.segment.kept_original]
+            return Ducking.silent([(self._at_rate(one.start), self._at_rate(one.end)) for one in kept], self._rate_hz)
         spans = [
             (self._at_rate(span[0]), self._at_rate(span[1]))
             for item in self._fitted
             for span in item.segment.spoken_over
         ]
-        return Ducking(spans, self._plan.original_gain_db, self._rate_hz)
+        return Ducking(spans, gain_db, self._rate_hz)
 
     def _clips(self) -> Iterator[Clip]:
         usual = usual_loudness(self._contour, [item.segment.sentence for item in self._fitted])

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from octavia_stream.audio.chunk import ASR_RATE_HZ
-from octavia_stream.captions.cues import Cue, SpokenText, make_cues
+from octavia_stream.captions.cues import USUAL, Cue, CueRules, SpokenText, make_cues
 from octavia_stream.config import MediaSettings
 from octavia_stream.dubbing.assembly import Assembly, AssemblyPlan
 from octavia_stream.dubbing.checkpoints import Checkpoints, Stage
@@ -68,7 +68,8 @@ class DubRequest:
     route: Callable[[Language, Language], Route]
     """From a spoken language to a target. Raises UnsupportedLanguage."""
     media: MediaSettings
-    original_gain_db: float = -24.0
+    original_gain_db: float | None = -24.0
+    """How loud the original stays under the dub; None: it is not heard at all, also between sentences."""
     keep_original_track: bool = True
     attempts: int = 3
     keep_original: bool = False
@@ -78,6 +79,7 @@ class DubRequest:
     """Where to stream what is done already of the first language; None: nowhere."""
     stream_picture: bool = True
     glossary: Glossary = NO_GLOSSARY
+    cue_rules: CueRules = USUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,8 @@ async def dub_file(
             for number, (target, segments) in enumerate(zip(request.targets, fitted, strict=True)):
                 plan = _assembly_plan(request, target, language, decoded)
                 assembly = Assembly(plan, segments, spools[number], contour, progress.lane(number))
-                dubs.append(await _assembled(target, segments, assembly, heard, end_s, emit))
+                said = _said(segments, end_s, request.cue_rules)
+                dubs.append(await _assembled(target, segments, assembly, heard, said, emit))
         progress.ended("assemble")
     return DubResult(language, heard, dubs)
 
@@ -148,11 +151,9 @@ async def _assembled(
     segments: list[FittedSegment],
     assembly: Assembly,
     heard: Mapping[Language, list[Cue]],
-    end_s: float,
+    cues: list[Cue],
     emit: Emit,
 ) -> Dub:
-    placed = ((item.segment.placement, item.segment.text) for item in segments)
-    cues = _cues(((placement.start, placement.end, text) for placement, text in placed), end_s)
     with STAGE.labels("assemble").time():
         muxed = await assembly.run(heard, cues)
     STAGE_MEDIA.labels("assemble").inc(muxed.length / muxed.codec_rate_hz)
@@ -243,10 +244,17 @@ def _heard(
         sentences = [item.segment.sentence for item in segments]
         language = sentences[0].language
         if language not in heard and (language == spoken or language not in targets):
-            heard[language] = _cues(((sentence.start, sentence.end, sentence.text) for sentence in sentences), end_s)
+            texts = ((sentence.start, sentence.end, sentence.text) for sentence in sentences)
+            heard[language] = _cues(texts, end_s, request.cue_rules)
     return heard
 
 
-def _cues(texts: Iterable[tuple[int, int, str]], end_s: float) -> list[Cue]:
+def _said(segments: Sequence[FittedSegment], end_s: float, rules: CueRules) -> list[Cue]:
+    placed = ((item.segment.placement, item.segment.text) for item in segments)
+    return _cues(((placement.start, placement.end, text) for placement, text in placed), end_s, rules)
+
+
+def _cues(texts: Iterable[tuple[int, int, str]], end_s: float, rules: CueRules) -> list[Cue]:
     """texts: with where they are heard, in samples at 16 kHz."""
-    return make_cues([SpokenText(start / ASR_RATE_HZ, end / ASR_RATE_HZ, text) for start, end, text in texts], end_s)
+    spoken = [SpokenText(start / ASR_RATE_HZ, end / ASR_RATE_HZ, text) for start, end, text in texts]
+    return make_cues(spoken, end_s, rules)

@@ -8,7 +8,7 @@ from pathlib import Path
 from octavia_stream.asr.transcriber import AsrTask
 from octavia_stream.asr.transcript import Transcript
 from octavia_stream.audio.chunk import ASR_RATE_HZ, AudioChunk
-from octavia_stream.captions.cues import Cue, SpokenText, make_cues
+from octavia_stream.captions.cues import USUAL, Cue, CueRules, SpokenText, make_cues
 from octavia_stream.channel import Channel
 from octavia_stream.config import MediaSettings
 from octavia_stream.dubbing.checkpoints import Checkpoints, Stage
@@ -51,6 +51,7 @@ class CaptionRequest:
     attempts: int = 3
     window_chunks: int = 4
     glossary: Glossary = NO_GLOSSARY
+    cue_rules: CueRules = USUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ async def caption_file(
         emit(Warned("damaged_media", "Parts of the file are damaged; what could be heard of it is written down."))
     progress.ended("transcribe")
     end_s = listener.length / ASR_RATE_HZ
-    cues = {spoken: _cues(sentences["transcribe"], None, end_s)}
+    cues = {spoken: _cues(sentences["transcribe"], None, end_s, request.cue_rules)}
     sources = {target: sentences[route.asr_task] for target, route in listening.routes.items()}
     translation = TextTranslation(
         engines,
@@ -105,18 +106,18 @@ async def caption_file(
     )
     for target, route in listening.routes.items():
         texts = await translation.translate([sentence.text for sentence in sources[target]], route, target)
-        cues.setdefault(target, _cues(sources[target], texts, end_s))
+        cues.setdefault(target, _cues(sources[target], texts, end_s, request.cue_rules))
     progress.ended("translate")
     return CaptionResult(spoken, len(sentences["transcribe"]), end_s, cues)
 
 
-def _cues(sentences: list[Sentence], texts: list[str] | None, end_s: float) -> list[Cue]:
+def _cues(sentences: list[Sentence], texts: list[str] | None, end_s: float, rules: CueRules) -> list[Cue]:
     words = texts if texts is not None else [sentence.text for sentence in sentences]
     spoken = [
         SpokenText(sentence.start / ASR_RATE_HZ, sentence.end / ASR_RATE_HZ, text)
         for sentence, text in zip(sentences, words, strict=True)
     ]
-    return make_cues(spoken, end_s)
+    return make_cues(spoken, end_s, rules)
 
 
 class _Listening:

@@ -32,22 +32,33 @@ class Clip:
 class Ducking:
     """How loud the original is at every moment: down while somebody speaks, in either language."""
 
-    def __init__(self, spans: Iterable[tuple[int, int]], gain_db: float, rate_hz: int) -> None:
-        """spans: where speech sounds, in samples at `rate_hz`, in any order."""
+    def __init__(
+        self, spans: Iterable[tuple[int, int]], gain_db: float, rate_hz: int, *, elsewhere: float = 1.0
+    ) -> None:
+        """
+        spans: where speech sounds, in samples at `rate_hz`, in any order; the gain is `gain_db` there.
+        elsewhere: the gain of everything else.
+        """
         low = 10 ** (gain_db / 20)
+        self._elsewhere = elsewhere
         down, up, bridge = (round(s * rate_hz) for s in (FADE_DOWN_S, FADE_UP_S, BRIDGE_S))
         positions: list[int] = []
         gains: list[float] = []
         for start, end in _merged(spans, max(bridge, down + up)):
             positions += [start - down, start, end, end + up]
-            gains += [1.0, low, low, 1.0]
+            gains += [elsewhere, low, low, elsewhere]
         self._positions: NDArray[np.float64] = np.asarray(positions, dtype=np.float64)
         self._gains: NDArray[np.float64] = np.asarray(gains, dtype=np.float64)
+
+    @classmethod
+    def silent(cls, kept: Iterable[tuple[int, int]], rate_hz: int) -> "Ducking":
+        """Nothing of the original is heard, but where it is kept."""
+        return cls(kept, 0.0, rate_hz, elsewhere=0.0)
 
     def envelope(self, start: int, length: int) -> NDArray[np.float32]:
         """Gain of each sample from `start` on."""
         if not self._positions.size:
-            return np.ones(length, dtype=np.float32)
+            return np.full(length, self._elsewhere, dtype=np.float32)
         first = max(int(np.searchsorted(self._positions, start)) - 1, 0)
         last = int(np.searchsorted(self._positions, start + length)) + 1
         at = np.arange(start, start + length, dtype=np.float64)

@@ -67,7 +67,8 @@ class StreamPlan:
     """Whether the picture is wanted, where players take it as it is."""
     target_language: Language
     media: MediaSettings
-    original_gain_db: float
+    original_gain_db: float | None
+    """None: the original is not heard at all."""
 
 
 class FinalTimeline:
@@ -287,16 +288,19 @@ class _GrowingMix:
         self._clips.append(Clip(self._at_rate(item.segment.placement.start), speech.samples * gain))
 
     def _ducking(self) -> Ducking:
+        fitted, gain_db = self._timeline.fitted, self._plan.original_gain_db
+        if gain_db is None:
+            kept = [item.segment.sentence for item in fitted if item.segment.kept_original]
+            return Ducking.silent([(self._at_rate(one.start), self._at_rate(one.end)) for one in kept], self._rate_hz)
         spans = list(self._spans)
-        fitted = self._timeline.fitted
         # Of the sentence after these only its start is needed: the original is quiet by then.
         if self._taken < len(fitted) and fitted[self._taken].segment.kept_original:
-            return Ducking(spans, self._plan.original_gain_db, self._rate_hz)
+            return Ducking(spans, gain_db, self._rate_hz)
         if self._taken < len(fitted):
             spans.append(self._instant(fitted[self._taken].segment.sentence.start))
         elif not self._timeline.ended:
             spans.append(self._instant(self._timeline.until))
-        return Ducking(spans, self._plan.original_gain_db, self._rate_hz)
+        return Ducking(spans, gain_db, self._rate_hz)
 
     def _instant(self, position: int) -> tuple[int, int]:
         start = self._at_rate(position)

@@ -55,7 +55,7 @@ class SpeechRequest:
     voice: Voice
     fingerprints: Mapping[Stage, str]
     media: MediaSettings
-    original_gain_db: float = -24.0
+    original_gain_db: float | None = -24.0
     keep_original_track: bool = True
     attempts: int = 3
     glossary: Glossary = NO_GLOSSARY

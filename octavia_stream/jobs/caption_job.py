@@ -58,6 +58,7 @@ class CaptionJob:
             attempts=settings.worker.chunk_attempts,
             window_chunks=settings.worker.window_chunks,
             glossary=options.glossary,
+            cue_rules=options.subtitles,
         )
 
 

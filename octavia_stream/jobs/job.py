@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from octavia_stream.captions.cues import USUAL, CueRules
 from octavia_stream.dubbing.glossary import NO_GLOSSARY, Glossary
 from octavia_stream.events.event import StageCount
 
@@ -19,6 +20,8 @@ class _Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
     """What the user asked of a job; stored with it as JSON. The kind of job says which of these it is."""
 
     glossary: Glossary = NO_GLOSSARY
+    tags: tuple[str, ...] = ()
+    """The owner's own words for it: they change nothing, and may be changed at any time."""
 
 
 class DubbingOptions(_Options, frozen=True, tag="video-translate"):
@@ -36,6 +39,9 @@ class DubbingOptions(_Options, frozen=True, tag="video-translate"):
     """By language; one that is not here has the default voice."""
     original_gain_db: float = -24.0
     """How loud the original stays under the dubbed voice, in dB relative to itself."""
+    mute_original: bool = False
+    """Nothing of the original is heard under the dub, nor between its sentences."""
+    subtitles: CueRules = USUAL
     on_chunk_failure: OnChunkFailure = "fail"
     """What becomes of a sentence at which the engines fail again and again: the job fails, or the original stays."""
     keep_original_track: bool = True
@@ -64,6 +70,8 @@ class AudioDubbingOptions(_Options, frozen=True, tag="audio-translate"):
     target_languages: tuple[str, ...] = ()
     voices: dict[str, str] = {}
     original_gain_db: float = -24.0
+    mute_original: bool = False
+    subtitles: CueRules = USUAL
     on_chunk_failure: OnChunkFailure = "fail"
     audio_track: int | None = None
     container: str | None = None
@@ -83,6 +91,7 @@ class CaptionOptions(_Options, frozen=True, tag="subtitle-generate"):
     source_language: str | None = None
     target_languages: tuple[str, ...] = ()
     """Languages to translate the subtitles into as well."""
+    subtitles: CueRules = USUAL
     audio_track: int | None = None
     start_s: float | None = None
     end_s: float | None = None
@@ -116,6 +125,7 @@ class SpeechOptions(_Options, frozen=True, tag="subtitle-to-audio"):
     video_upload_id: UUID | None = None
     """A video that gets the speech as its new sound track."""
     original_gain_db: float = -24.0
+    mute_original: bool = False
     keep_original_track: bool = True
 
     @property
@@ -204,6 +214,7 @@ class JobFilter(msgspec.Struct, frozen=True):
     """Created before."""
     text: str | None = None
     """Part of the upload's name, in any case."""
+    tag: str | None = None
 
 
 class JobOrigin(msgspec.Struct, frozen=True):

@@ -124,6 +124,9 @@ class PostgresJobStore:
         await self._publisher.publish(job_id, records)
         return job
 
+    async def set_tags(self, job_id: UUID, owner_id: UUID, tags: Sequence[str]) -> Job:
+        return _job(_found(await self._database.fetchrow(queries.SET_TAGS, job_id, owner_id, list(tags))))
+
     async def retry(self, job_id: UUID, owner_id: UUID) -> Job:
         async with self._database.transaction() as connection:
             row = _found(await connection.fetchrow(queries.LOCK_OWNED, job_id, owner_id))

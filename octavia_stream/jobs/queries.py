@@ -33,6 +33,7 @@ where owner_id = $1 and ($3::uuid is null or id < $3)
     and ($9::text is null or exists (
         select from upload where upload.id = job.upload_id and position(lower($9) in lower(upload.filename)) > 0
     ))
+    and ($10::text is null or options -> 'tags' ? $10)
 order by id desc limit $2
 """  # noqa: S608
 
@@ -45,6 +46,11 @@ RETRY = f"""
 update job set status = 'pending', submitted_at = now(), finished_at = null, cancel_requested = false, attempts = 0,
     epoch = epoch + 1, runs = runs + 1, error_code = null, error_message = null, phase = null
 where id = $1 returning {_JOB}
+"""  # noqa: S608
+
+SET_TAGS = f"""
+update job set options = jsonb_set(options, '{{tags}}', to_jsonb($3::text[])) where id = $1 and owner_id = $2
+returning {_JOB}
 """  # noqa: S608
 
 # Chunks and events go with it.

@@ -74,7 +74,7 @@ class SpeechJob:
             voice=voice,
             fingerprints=self._models.fingerprints(voice),
             media=settings.media,
-            original_gain_db=options.original_gain_db,
+            original_gain_db=None if options.mute_original else options.original_gain_db,
             keep_original_track=options.keep_original_track and options.video_upload_id is not None,
             attempts=settings.worker.chunk_attempts,
             glossary=options.glossary,

@@ -47,6 +47,10 @@ class JobStore(Protocol):
         """A pending job is cancelled at once, a running one when its worker notices; raises Conflict when ended."""
         ...
 
+    async def set_tags(self, job_id: UUID, owner_id: UUID, tags: Sequence[str]) -> Job:
+        """Call it otherwise, in any state. Raises NotFound."""
+        ...
+
     async def retry(self, job_id: UUID, owner_id: UUID) -> Job:
         """Run a failed or cancelled job again from what it had finished; workers may have it at once.
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from octavia_stream.database.pool import Connection
-from octavia_stream.jobs.job import Job
+from octavia_stream.jobs.job import Job, seconds_of
 from octavia_stream.quotas.quotas import Quotas
 
 _MEDIA_INFO = "select media_info from upload where id = $1"
@@ -20,7 +20,8 @@ class JobQuotas:
     async def submitted(self, connection: Connection, job: Job) -> None:
         info: dict[str, Any] | None = await connection.fetchval(_MEDIA_INFO, job.upload_id)
         said_s = float((info or {}).get("duration_s") or 0.0)
-        await self._quotas.admit_job(connection, job.owner_id, job.id, said_s if said_s > 0 else self._longest_s)
+        whole_s = said_s if said_s > 0 else self._longest_s
+        await self._quotas.admit_job(connection, job.owner_id, job.id, seconds_of(job.options, whole_s))
 
     async def ended(self, connection: Connection, job: Job) -> None:
         """What failed or was cancelled counts for nothing, as it costs nothing."""

@@ -30,10 +30,16 @@ Found: TypeAlias = MediaInfo | SubtitleInfo
 
 
 async def receive(
-    runtime: Runtime, owner_id: UUID, file_type: FileType, filename: str | None, chunks: AsyncIterator[bytes]
+    runtime: Runtime,
+    owner_id: UUID,
+    file_type: FileType,
+    filename: str | None,
+    chunks: AsyncIterator[bytes],
+    created_by: UUID | None = None,
 ) -> Upload:
     """Store a file as it comes, look at it and record it; whatever goes wrong, no object stays behind.
 
+    created_by: the account that brings it, when the owner is a team.
     Raises MediaRejected, MediaTooLarge, InvalidRequest, StorageFull, QuotaExceeded, and what `chunks` raises.
     """
     upload_id = uuid7()
@@ -52,6 +58,7 @@ async def receive(
             sha256=stored.sha256,
             key=key,
             media_info=msgspec.to_builtins(found),
+            created_by=created_by,
         )
     except BaseException:
         # Also when the client left and this task is cancelled.

@@ -139,3 +139,22 @@ async def test_uploads_are_listed_page_by_page(address: str) -> None:
 async def test_deleting_what_never_was_is_not_found(alice: Person) -> None:
     for path in (f"/api/v1/jobs/{uuid4()}", f"/api/v1/uploads/{uuid4()}"):
         assert (await alice.http.delete(path)).status_code == 404
+
+
+async def test_jobs_are_found_by_their_tags_which_may_change(address: str) -> None:
+    async with person(address) as carol:
+        upload = await upload_video(carol)
+        first = await create_job(carol, upload["id"], tags=["Kunde Müller", "draft", "draft"])
+        second = await create_job(carol, upload["id"], tags=["draft"])
+        assert first["options"]["tags"] == ["Kunde Müller", "draft"]
+        assert await listed(carol, tag="draft") == [second["id"], first["id"]]
+        assert await listed(carol, tag="Kunde Müller") == [first["id"]]
+        url = f"/api/v1/jobs/{first['id']}"
+        changed = await carol.http.patch(url, json={"tags": ["final"]})
+        assert (changed.status_code, changed.json()["options"]["tags"]) == (200, ["final"])
+        assert await listed(carol, tag="draft") == [second["id"]]
+        assert await listed(carol, tag="final") == [first["id"]]
+        assert (await carol.http.patch(url, json={"tags": []})).json()["options"]["tags"] == []
+        for tags in (["x"] * 21, ["x" * 51], [" "], ["a\x00"], "draft"):
+            assert (await carol.http.patch(url, json={"tags": tags})).status_code == 400, tags
+        assert (await carol.http.get("/api/v1/jobs", params={"tag": "\x00"})).status_code == 400

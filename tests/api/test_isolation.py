@@ -27,6 +27,7 @@ NO_IDS = {"{epoch}": "1", "{name}": "dub.m3u8"}
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/links"): {},
     ("patch", "/teams/{team_id}"): {"name": "Mine"},
+    ("patch", "/jobs/{job_id}"): {"tags": ["mine"]},
     ("patch", "/members/{account_id}"): {"role": "viewer"},
     ("post", "/owner"): {"account_id": str(uuid4())},
     ("post", "/invitations"): {"email": "somebody@example.org"},

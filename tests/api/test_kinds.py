@@ -318,6 +318,27 @@ async def test_only_a_part_of_a_file_is_dubbed_quoted_and_cut_out(
     assert len(samples) / RATE_HZ == pytest.approx(2.5, abs=0.1)
 
 
+async def test_subtitles_keep_to_the_rules_and_the_original_is_silent_when_asked(
+    alice: Person, runtime: Runtime, tmp_path: Path
+) -> None:
+    source = await upload(alice, VIDEO, "video", "talk.mp4")
+    rules = {"columns": 20, "lines": 1, "characters_per_second": 12}
+    wish = {"upload_id": source["id"], "source_language": "pt", "target_language": "pt", "container": "wav"}
+    job = await finished(alice, "audio-translate", **wish, subtitles=rules, mute_original=True)
+    assert job["options"]["subtitles"] == rules
+    cues = read_subtitles((await fetched(alice, job, "pt.dub.srt"))[0]).cues
+    assert all(len(passage.text) <= 20 for cue in cues for passage in cue.passages)
+    _, muted = await heard((await fetched(alice, job, "dub.wav"))[0], runtime, tmp_path)
+    other = await finished(alice, "audio-translate", **wish)
+    _, ducked = await heard((await fetched(alice, other, "dub.wav"))[0], runtime, tmp_path)
+    silent = np.abs(muted) < 1e-5
+    assert silent.mean() > 0.02
+    assert np.abs(ducked[silent]).max() > 1e-3
+    for bad in ({"columns": 10}, {"lines": 0}, {"characters_per_second": 100}, {"rows": 2}):
+        answer = await alice.http.post("/api/v1/jobs/audio-translate/create", json=wish | {"subtitles": bad})
+        assert answer.status_code == 400
+
+
 async def test_subtitles_of_a_part_are_for_the_whole_file(alice: Person) -> None:
     source = await upload(alice, SPEECH, "audio")
     job = await finished(alice, "subtitle-generate", upload_id=source["id"], start_s=4.0, end_s=9.0)
@@ -341,6 +362,53 @@ async def test_a_part_that_is_none_is_refused(alice: Person, part: dict[str, flo
     wish = {"upload_id": source, "target_language": "pt", **part}
     answer = await alice.http.post("/api/v1/jobs/audio-translate/create", json=wish)
     assert answer.status_code == status
+
+
+async def test_what_one_job_made_is_the_source_of_the_next(
+    alice: Person, bob: Person, runtime: Runtime, tmp_path: Path
+) -> None:
+    source = await upload(alice, VIDEO, "video", "talk.mp4")
+    written = await finished(alice, "subtitle-generate", upload_id=source["id"], source_language="en")
+    subtitles = {"job_id": written["id"], "artifact": "en.srt"}
+    # Which language it is in, its name says.
+    texts = await finished(alice, "subtitle-translate", source=subtitles, target_languages=["pt"])
+    assert texts["options"]["source_language"] == "en"
+    content, _, name = await fetched(alice, texts, "pt.srt")
+    assert name == "talk.pt.srt"
+    assert "pt: " in content.decode()
+    spoken = await finished(alice, "subtitle-to-audio", source={"job_id": texts["id"]}, target_language="pt")
+    assert spoken["options"]["source_language"] == "pt"
+    assert "dub.m4a" in artifacts(spoken)
+    wish = {"upload_id": source["id"], "target_language": "pt", "original_gain_db": 0.0}
+    dubbed = await finished(alice, "video-translate", **wish)
+    again = await finished(alice, "audio-translate", source={"job_id": dubbed["id"]}, target_language="en")
+    assert again["options"]["source_language"] == "pt"
+    uploads = {one["id"]: one for one in (await alice.http.get("/api/v1/uploads?limit=100")).json()["uploads"]}
+    assert uploads[again["upload_id"]]["filename"] == "talk.pt.mp4"
+
+    # The earlier job may go; what was made of it stays.
+    assert (await alice.http.delete(f"/api/v1/jobs/{written['id']}")).status_code == 204
+    retold = await alice.http.post(
+        "/api/v1/jobs/subtitle-translate/create",
+        json={"upload_id": texts["upload_id"], "source_language": "en", "target_languages": ["pt"]},
+    )
+    assert retold.status_code == 201
+
+    async def refused(somebody: Person, **wish: Any) -> tuple[int, str]:
+        answer = await somebody.http.post("/api/v1/jobs/audio-translate/create", json={"target_language": "en", **wish})
+        return answer.status_code, answer.json()["code"]
+
+    mine = {"job_id": dubbed["id"]}
+    before = [found async for found in runtime.objects.list("uploads")]
+    assert await refused(bob, source=mine) == (404, "not_found")
+    assert await refused(alice, source=mine | {"artifact": "dub.webm"}) == (404, "not_found")
+    assert await refused(alice, source=mine | {"artifact": "report.json"}) == (422, "media_rejected")
+    assert await refused(alice, source=mine, upload_id=source["id"]) == (400, "invalid_request")
+    assert await refused(alice) == (400, "invalid_request")
+    waiting = {"upload_id": source["id"], "target_language": "pt"}
+    job = (await alice.http.post("/api/v1/jobs/audio-translate/create", json=waiting)).json()
+    assert await refused(alice, source={"job_id": job["id"]}) == (409, "conflict")
+    assert [found async for found in runtime.objects.list("uploads")] == before
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,11 @@
 from itertools import pairwise
 
 import pysubs2
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from octavia_stream.captions.cues import COLUMNS, LINES, Cue, SpokenText, make_cues, write_srt, write_vtt
+from octavia_stream.captions.cues import COLUMNS, LINES, Cue, CueRules, SpokenText, make_cues, write_srt, write_vtt
 
 LONG = (
     "In point of accuracy the modern printer has almost entirely surpassed the old one, and yet in the matter of "
@@ -80,3 +81,18 @@ def test_webvtt_escapes_what_would_be_markup() -> None:
 def test_times_beyond_an_hour_are_written_in_full() -> None:
     assert "01:01:01,500 --> 02:00:00,000" in write_srt([Cue(3661.5, 7200.0, "late")])
     assert "01:01:01.500 --> 02:00:00.000" in write_vtt([Cue(3661.5, 7200.0, "late")])
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(20, 1), (32, 2), (32, 3), (80, 1)])
+def test_cues_keep_to_the_rules_that_are_asked_for(columns: int, lines: int) -> None:
+    cues = make_cues([SpokenText(1.0, 11.0, LONG)], 60.0, CueRules(columns=columns, lines=lines))
+    assert " ".join(cue.text.replace("\n", " ") for cue in cues) == LONG
+    assert all(len(line) <= columns for cue in cues for line in cue.text.splitlines())
+    assert max(len(cue.text.splitlines()) for cue in cues) == lines
+
+
+def test_slow_readers_have_the_time_they_ask_for() -> None:
+    text = "A sentence of forty characters, exactly."
+    for speed in (5.0, 17.0, 40.0):
+        [cue] = make_cues([SpokenText(0.0, 0.5, text)], 60.0, CueRules(characters_per_second=speed))
+        assert cue.end_s == pytest.approx(max(len(text) / speed, 5 / 6))

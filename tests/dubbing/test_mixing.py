@@ -65,3 +65,13 @@ async def test_loud_moments_are_bent_below_the_ceiling() -> None:
     original = tone(1.0, 0.9)
     result = await mixed(original, [Clip(0, tone(1.0, 0.9))], Ducking([], 0.0, RATE), 100)
     assert np.abs(result).max() <= CEILING
+
+
+def test_an_original_that_is_silenced_is_heard_only_where_it_is_kept() -> None:
+    silent = Ducking.silent([], 1000)
+    assert not silent.envelope(0, 500).any()
+    kept = Ducking.silent([(2000, 4000)], 1000)
+    gains = kept.envelope(0, 6000)
+    assert not gains[:1800].any()
+    assert (gains[2000:4000] == 1.0).all()
+    assert not gains[4400:].any()
