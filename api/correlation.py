@@ -13,6 +13,7 @@ from litestar.datastructures import MutableScopeHeaders
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from octavia_stream.telemetry.metrics import HTTP_REQUEST
+from octavia_stream.telemetry.tracing import span
 
 REQUEST_ID_HEADER = "X-Request-ID"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -46,7 +47,11 @@ class Correlation:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = _request_id(scope)
         exchange = _Exchange(request_id, send, over_tls=scope.get("scheme") in ("https", "wss"))
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        parent = _header(scope, b"traceparent")
+        with (
+            structlog.contextvars.bound_contextvars(request_id=request_id),
+            span("request", parent=parent, side="asked", attributes={"request.id": request_id}) as traced,
+        ):
             try:
                 await self.app(scope, receive, exchange.send)
             except Exception:
@@ -58,6 +63,8 @@ class Correlation:
                 seconds = time.monotonic() - exchange.started
                 method = str(scope.get("method", "WEBSOCKET"))
                 _count(scope, method, exchange.status, seconds)
+                traced.rename(f"{method} {scope.get('path_template') or 'none'}")
+                traced.set(**{"http.response.status_code": exchange.status or 0})
                 log.info(
                     "request", method=method, path=scope["path"], status=exchange.status, seconds=round(seconds, 4)
                 )
@@ -106,6 +113,9 @@ def _count(scope: Scope, method: str, status: int | None, seconds: float) -> Non
 
 def _request_id(scope: Scope) -> str:
     """The client's own id when it is a harmless one, else a new one."""
-    wanted = REQUEST_ID_HEADER.lower().encode()
-    given = next((value for name, value in scope["headers"] if name == wanted), b"").decode("latin-1")
+    given = _header(scope, REQUEST_ID_HEADER.lower().encode()) or ""
     return given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+
+
+def _header(scope: Scope, wanted: bytes) -> str | None:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), None)

@@ -10,6 +10,7 @@ from api.app import create_app
 from api.proxies import Forwarded
 from octavia_stream.config import ApiSettings, Settings
 from octavia_stream.logs import configure_logs
+from octavia_stream.telemetry.tracing import start_tracing, stop_tracing
 
 GRACE_S = 10
 """How long answers under way may take once the server is asked to stop."""
@@ -59,9 +60,11 @@ def main() -> None:
     """Serve until interrupted or terminated."""
     settings = Settings()
     configure_logs(settings)
+    start_tracing(settings.telemetry, "api")
     app = create_app(settings)
     server = ApiServer(uvicorn_config(app, settings.api), app)
     server.run()
+    stop_tracing()
     if not server.started:
         sys.exit(1)
 

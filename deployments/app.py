@@ -35,9 +35,9 @@ def build(args: Settings) -> Application:
     worker = deployment(Host, "JobWorker", chosen.worker, WORKER_SHUTDOWN_S)
     return worker.bind(
         args,
-        asr.bind(partial(load_engine, args, "transcriber"), chosen.asr),
-        mt.bind(partial(load_engine, args, "translator"), chosen.mt),
-        tts.bind(partial(load_engine, args, "synthesizer"), chosen.tts),
+        asr.bind(partial(load_engine, args, "transcriber"), chosen.asr, args),
+        mt.bind(partial(load_engine, args, "translator"), chosen.mt, args),
+        tts.bind(partial(load_engine, args, "synthesizer"), chosen.tts, args),
     )
 
 

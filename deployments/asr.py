@@ -9,18 +9,24 @@ from ray import serve
 from deployments.backlog import Backlog, HeardBacklogs
 from deployments.batching import set_batching
 from deployments.engine_thread import EngineThread
+from deployments.replica_report import ReplicaReport
 from octavia_stream.asr.transcriber import AsrTask, BatchTranscriber, TranscribeRequest
 from octavia_stream.asr.transcript import Transcript
 from octavia_stream.audio.chunk import AudioChunk
-from octavia_stream.config import ReplicaSettings
+from octavia_stream.config import ReplicaSettings, Settings
 from octavia_stream.errors import OctaviaError
 from octavia_stream.languages import Language
+from octavia_stream.telemetry.context import Carried
+from octavia_stream.telemetry.metrics import ENGINE_BATCH
 
 
 class Asr:
     """One model in one replica."""
 
-    def __init__(self, make_engine: Callable[[], BatchTranscriber], limits: ReplicaSettings) -> None:
+    def __init__(
+        self, make_engine: Callable[[], BatchTranscriber], limits: ReplicaSettings, settings: Settings | None = None
+    ) -> None:
+        self._report = ReplicaReport("asr", settings)
         self._engine = EngineThread(make_engine(), "asr", limits.stuck_after_s)
         set_batching(self._batched, limits)
         self._backlogs = HeardBacklogs()
@@ -30,18 +36,21 @@ class Asr:
         audio: AudioChunk,
         language: Language | None,
         task: AsrTask = "transcribe",
+        brought: Carried = None,
         *,
         backlog: Backlog | None = None,
     ) -> Transcript:
-        """As `Transcriber.transcribe`. backlog: what waits with the caller."""
+        """As `Transcriber.transcribe`. brought: the caller's ids; backlog: what waits with the caller."""
         self._backlogs.hear(backlog)
-        outcome = await self._batched(TranscribeRequest(audio, language, task))
-        if isinstance(outcome, OctaviaError):
-            raise outcome
-        return outcome
+        with self._report.call(brought):
+            outcome = await self._batched(TranscribeRequest(audio, language, task))
+            if isinstance(outcome, OctaviaError):
+                raise outcome
+            return outcome
 
     @serve.batch
     async def _batched(self, requests: Sequence[TranscribeRequest]) -> list[Transcript | OctaviaError]:
+        ENGINE_BATCH.labels("transcribe").observe(len(requests))
         return await self._engine.run(partial(transcribe_each, requests=requests))
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
@@ -49,6 +58,7 @@ class Asr:
         return self._backlogs.stats()
 
     async def check_health(self) -> None:
+        self._report.start()
         self._engine.check()
 
     async def pid(self) -> int:

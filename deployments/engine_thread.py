@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from octavia_stream.config import Settings
 from octavia_stream.errors import EngineUnavailable, OctaviaError
+from octavia_stream.telemetry.metrics import ENGINE, ENGINE_FAILURES
 
 log = logging.getLogger("ray.serve")
 """Serve's own logger: its lines, plain tracebacks included, lie with the replica's other lines."""
@@ -18,6 +19,8 @@ log = logging.getLogger("ray.serve")
 E = TypeVar("E")
 R = TypeVar("R")
 
+STAGES = {"asr": "transcribe", "mt": "translate", "tts": "synthesize"}
+"""What metrics call the work of an engine."""
 MOST_FAILURES_IN_A_ROW = 3
 """An engine that breaks this often in a row is beyond help: a GPU out of memory rarely recovers."""
 
@@ -40,6 +43,7 @@ class EngineThread(Generic[E]):
     def __init__(self, engine: E, name: str, stuck_after_s: float) -> None:
         self._engine = engine
         self._name = name
+        self._stage = STAGES.get(name, name)
         self._thread = ThreadPoolExecutor(1, name)
         self._stuck_after_s = stuck_after_s
         self._busy_since: float | None = None
@@ -63,7 +67,8 @@ class EngineThread(Generic[E]):
     def _timed(self, call: Callable[[E], R]) -> R:
         self._busy_since = time.monotonic()
         try:
-            answer = call(self._engine)
+            with ENGINE.labels(self._stage).time():
+                answer = call(self._engine)
         except OctaviaError:
             # A refusal on purpose: the engine is well.
             self._failures = 0
@@ -71,6 +76,7 @@ class EngineThread(Generic[E]):
         except Exception as error:
             # A model library may raise anything; the caller's answer to all of it is to try again elsewhere.
             self._failures += 1
+            ENGINE_FAILURES.labels(self._stage).inc()
             log.exception("The %s engine broke.", self._name)
             raise EngineUnavailable(f"The {self._name} engine broke on this call.") from error
         finally:

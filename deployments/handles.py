@@ -17,6 +17,7 @@ from octavia_stream.dubbing.engines import Engines
 from octavia_stream.errors import EngineUnavailable, OctaviaError, Overloaded
 from octavia_stream.languages import Language
 from octavia_stream.mt.translator import Translation
+from octavia_stream.telemetry.context import carried
 from octavia_stream.tts.voice import Voice
 
 Handle: TypeAlias = DeploymentHandle[Any]
@@ -43,7 +44,14 @@ class HandleTranscriber:
         self, audio: AudioChunk, language: Language | None, task: AsrTask = "transcribe"
     ) -> Transcript:
         answer: Transcript = await call(
-            self._method, self._deadline_s, "speech recognition", audio, language, task, servers=self._servers
+            self._method,
+            self._deadline_s,
+            "speech recognition",
+            audio,
+            language,
+            task,
+            carried(),
+            servers=self._servers,
         )
         return answer
 
@@ -68,6 +76,7 @@ class HandleTranslator:
             source,
             target,
             hypotheses,
+            carried(),
             servers=self._servers,
         )
         return answer
@@ -84,7 +93,7 @@ class HandleSynthesizer:
 
     async def synthesize(self, text: str, voice: Voice, speed: float = 1.0) -> AudioChunk:
         answer: AudioChunk = await call(
-            self._method, self._deadline_s, "speech synthesis", text, voice, speed, servers=self._servers
+            self._method, self._deadline_s, "speech synthesis", text, voice, speed, carried(), servers=self._servers
         )
         return answer
 

@@ -10,11 +10,14 @@ from ray import serve
 from deployments.backlog import Backlog, HeardBacklogs
 from deployments.batching import set_batching
 from deployments.engine_thread import EngineThread
-from octavia_stream.config import ReplicaSettings
+from deployments.replica_report import ReplicaReport
+from octavia_stream.config import ReplicaSettings, Settings
 from octavia_stream.dubbing.engines import PlainTranslator
 from octavia_stream.errors import OctaviaError
 from octavia_stream.languages import Language
 from octavia_stream.mt.translator import Translation
+from octavia_stream.telemetry.context import Carried
+from octavia_stream.telemetry.metrics import ENGINE_BATCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,10 @@ class TranslateRequest:
 class Mt:
     """All installed language pairs in one replica."""
 
-    def __init__(self, make_engine: Callable[[], PlainTranslator], limits: ReplicaSettings) -> None:
+    def __init__(
+        self, make_engine: Callable[[], PlainTranslator], limits: ReplicaSettings, settings: Settings | None = None
+    ) -> None:
+        self._report = ReplicaReport("mt", settings)
         self._engine = EngineThread(make_engine(), "mt", limits.stuck_after_s)
         set_batching(self._batched, limits)
         self._backlogs = HeardBacklogs()
@@ -41,18 +47,21 @@ class Mt:
         source: Language,
         target: Language,
         hypotheses: int = 1,
+        brought: Carried = None,
         *,
         backlog: Backlog | None = None,
     ) -> list[Translation]:
-        """As `Translator.translate`. backlog: what waits with the caller."""
+        """As `Translator.translate`. brought: the caller's ids; backlog: what waits with the caller."""
         self._backlogs.hear(backlog)
-        outcome = await self._batched(TranslateRequest(tuple(sentences), source, target, hypotheses))
-        if isinstance(outcome, OctaviaError):
-            raise outcome
-        return outcome
+        with self._report.call(brought):
+            outcome = await self._batched(TranslateRequest(tuple(sentences), source, target, hypotheses))
+            if isinstance(outcome, OctaviaError):
+                raise outcome
+            return outcome
 
     @serve.batch
     async def _batched(self, requests: Sequence[TranslateRequest]) -> list[list[Translation] | OctaviaError]:
+        ENGINE_BATCH.labels("translate").observe(len(requests))
         return await self._engine.run(partial(translate_together, requests=requests))
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
@@ -60,6 +69,7 @@ class Mt:
         return self._backlogs.stats()
 
     async def check_health(self) -> None:
+        self._report.start()
         self._engine.check()
 
     async def pid(self) -> int:

@@ -5,31 +5,38 @@ from collections.abc import Callable
 
 from deployments.backlog import Backlog, HeardBacklogs
 from deployments.engine_thread import EngineThread
+from deployments.replica_report import ReplicaReport
 from octavia_stream.audio.chunk import AudioChunk
-from octavia_stream.config import ReplicaSettings
+from octavia_stream.config import ReplicaSettings, Settings
 from octavia_stream.dubbing.engines import PlainSynthesizer
+from octavia_stream.telemetry.context import Carried
 from octavia_stream.tts.voice import Voice
 
 
 class Tts:
     """All installed voices in one replica."""
 
-    def __init__(self, make_engine: Callable[[], PlainSynthesizer], limits: ReplicaSettings) -> None:
+    def __init__(
+        self, make_engine: Callable[[], PlainSynthesizer], limits: ReplicaSettings, settings: Settings | None = None
+    ) -> None:
+        self._report = ReplicaReport("tts", settings)
         self._engine = EngineThread(make_engine(), "tts", limits.stuck_after_s)
         self._backlogs = HeardBacklogs()
 
     async def synthesize(
-        self, text: str, voice: Voice, speed: float = 1.0, *, backlog: Backlog | None = None
+        self, text: str, voice: Voice, speed: float = 1.0, brought: Carried = None, *, backlog: Backlog | None = None
     ) -> AudioChunk:
-        """As `Synthesizer.synthesize`. backlog: what waits with the caller."""
+        """As `Synthesizer.synthesize`. brought: the caller's ids; backlog: what waits with the caller."""
         self._backlogs.hear(backlog)
-        return await self._engine.run(lambda engine: engine.synthesize(text, voice, speed))
+        with self._report.call(brought):
+            return await self._engine.run(lambda engine: engine.synthesize(text, voice, speed))
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Serve asks for it, and gives it to `QueuedSoundPolicy`."""
         return self._backlogs.stats()
 
     async def check_health(self) -> None:
+        self._report.start()
         self._engine.check()
 
     async def pid(self) -> int:

@@ -10,6 +10,7 @@ from ray import serve
 
 from deployments import handles
 from deployments.capacity import follow_replicas, stage_servers
+from deployments.cluster_state import cluster_state
 from octavia_stream.config import Settings
 from octavia_stream.dubbing.engines import Engines
 from octavia_stream.errors import DependencyUnavailable, EngineUnavailable
@@ -24,6 +25,8 @@ from octavia_stream.runtime import open_runtime
 from octavia_stream.scheduling.fair_engines import FairEngines
 from octavia_stream.scheduling.share import Share
 from octavia_stream.telemetry.metrics import STAGE_QUEUED
+from octavia_stream.telemetry.process_card import Presence
+from octavia_stream.telemetry.tracing import start_tracing
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +41,7 @@ class Host:
 
     def __init__(self, settings: Settings, asr: handles.Handle, mt: handles.Handle, tts: handles.Handle) -> None:
         configure_logs(settings)
+        start_tracing(settings.telemetry, "worker")
         self._settings = settings
         self._servers = stage_servers(settings.serve)
         gates = {stage: servers.gate for stage, servers in self._servers.items()}
@@ -104,7 +108,7 @@ class Host:
             await asyncio.sleep(DRAIN_POLL_S)
 
     async def _serve(self) -> None:
-        async with open_runtime(self._settings) as runtime:
+        async with open_runtime(self._settings) as runtime, Presence(runtime.redis, "worker", cluster_state):
             registry = Registry(self._settings.models, self._settings.home)
             worker_id = f"{socket.gethostname()}/{os.getpid()}"
             self._worker = JobWorker(runtime, EveryKind(runtime, self._engines, registry), worker_id)

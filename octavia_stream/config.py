@@ -264,6 +264,16 @@ class RetentionSettings(_Section):
     """Older uploads that no job uses are removed; 0 keeps them for ever."""
 
 
+class TelemetrySettings(_Section):
+    """Traces. Off unless a collector is named."""
+
+    otlp_endpoint: str | None = None
+    """Where an OpenTelemetry collector takes OTLP over HTTP, such as `http://127.0.0.1:4318`; needs the extra
+    `telemetry`."""
+    traced_share: float = Field(default=1.0, ge=0.0, le=1.0)
+    """Share of requests that are traced, from 0 to 1; one that a client traces already is traced as it says."""
+
+
 class BillingSettings(_Section):
     """Credits. Off, everything is free and nothing is counted."""
 
@@ -356,6 +366,7 @@ class Settings(BaseSettings):
     billing: BillingSettings = BillingSettings()
     limits: LimitSettings = LimitSettings()
     mail: MailSettings = MailSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     openai: OpenAISettings = OpenAISettings()
     webhooks: WebhookSettings = WebhookSettings()
     outbound: OutboundSettings = OutboundSettings()

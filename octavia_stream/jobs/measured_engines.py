@@ -13,6 +13,7 @@ from octavia_stream.errors import OctaviaError
 from octavia_stream.languages import Language
 from octavia_stream.mt.translator import Translation, Translator
 from octavia_stream.telemetry import metrics
+from octavia_stream.telemetry.tracing import span
 from octavia_stream.tts.synthesizer import Synthesizer
 from octavia_stream.tts.voice import Voice
 
@@ -67,7 +68,7 @@ class _MeasuredSynthesizer:
 def _call(stage: Stage) -> Iterator[None]:
     """One call; what it raises goes on."""
     started = time.monotonic()
-    with metrics.STAGE_CALLS.labels(stage).track_inprogress():
+    with metrics.STAGE_CALLS.labels(stage).track_inprogress(), span(stage, side="asking"):
         try:
             yield
         except OctaviaError as error:

@@ -8,6 +8,7 @@ from octavia_stream.dubbing.progress import Emit
 from octavia_stream.events.event import Analysed, JobEvent
 from octavia_stream.jobs.job import Claim
 from octavia_stream.telemetry import metrics
+from octavia_stream.telemetry.tracing import Attributes, span
 
 
 @contextmanager
@@ -25,7 +26,11 @@ def measured_run(claim: Claim) -> Iterator[Emit]:
     if claim.attempt == 1 and job.submitted_at and job.started_at and job.started_at >= job.submitted_at:
         metrics.JOB_WAIT.labels(kind).observe((job.started_at - job.submitted_at).total_seconds())
     started = time.monotonic()
-    with metrics.WORKER_JOBS.track_inprogress():
+    attributes: Attributes = {"job.id": str(job.id), "job.kind": kind, "job.attempt": claim.attempt}
+    with (
+        metrics.WORKER_JOBS.track_inprogress(),
+        span("job", parent=claim.origin.traceparent, side="asked", attributes=attributes),
+    ):
         yield told
     # Whoever raised did not get through with it.
     worked_s = time.monotonic() - started

@@ -25,9 +25,11 @@ from octavia_stream.events.event import (
 from octavia_stream.events.feed import Head
 from octavia_stream.jobs import queries
 from octavia_stream.jobs.charges import Charges, NoCharges
-from octavia_stream.jobs.job import TERMINAL, Artifact, Claim, Job, JobFilter, JobKind, JobOptions, JobStatus
+from octavia_stream.jobs.job import TERMINAL, Artifact, Claim, Job, JobFilter, JobKind, JobOptions, JobOrigin, JobStatus
 from octavia_stream.jobs.notices import Notices, Silence
+from octavia_stream.telemetry.context import request_id
 from octavia_stream.telemetry.metrics import EVENTS_APPENDED, JOBS_ENDED, JOBS_SUBMITTED
+from octavia_stream.telemetry.tracing import traceparent
 from octavia_stream.webhooks.outbox import add_job_messages
 
 NO_TIERS: Mapping[str, int] = {}
@@ -73,7 +75,7 @@ class PostgresJobStore:
         created_by: UUID | None = None,
     ) -> Job:
         row = await self._database.fetchrow(
-            queries.CREATE, job_id or uuid7(), owner_id, kind, upload_id, options, created_by or owner_id
+            queries.CREATE, job_id or uuid7(), owner_id, kind, upload_id, options, created_by or owner_id, request_id()
         )
         if row is None and job_id is not None:
             # Made before, by whoever had this id then.
@@ -102,7 +104,7 @@ class PostgresJobStore:
                 return job
             await self._charges.submitted(connection, job)
             crash_point(CrashPoint.CREDITS_RESERVED)
-            await connection.fetchrow(queries.SUBMIT, job_id)
+            await connection.fetchrow(queries.SUBMIT, job_id, request_id(), traceparent())
             records = await _append(connection, job_id, [Submitted()])
             job = _job(_found(await connection.fetchrow(queries.GET, job_id, owner_id)))
         crash_point(CrashPoint.JOB_QUEUED)
@@ -134,7 +136,8 @@ class PostgresJobStore:
                 raise Conflict(
                     f"Only a job that failed or was cancelled can be run again; this one is {row['status']}."
                 )
-            await self._charges.submitted(connection, _job(_found(await connection.fetchrow(queries.RETRY, job_id))))
+            again = await connection.fetchrow(queries.RETRY, job_id, request_id(), traceparent())
+            await self._charges.submitted(connection, _job(_found(again)))
             records = await _append(connection, job_id, [Submitted()])
             job = _job(_found(await connection.fetchrow(queries.GET, job_id, owner_id)))
         crash_point(CrashPoint.JOB_RETRIED)
@@ -313,7 +316,8 @@ async def _take(
     row = _found(await connection.fetchrow(queries.CLAIM, job_id, worker_id, lease_s))
     records = await _append(connection, job_id, [Started(row["attempts"])])
     job = msgspec.structs.replace(_job(row), last_seq=records[-1].seq)
-    return Claim(job, worker_id, job.epoch, row["attempts"]), records
+    origin = JobOrigin(row["request_id"], row["created_request_id"], row["traceparent"])
+    return Claim(job, worker_id, job.epoch, row["attempts"], origin), records
 
 
 async def _reflect(connection: Connection, job_id: UUID, held: Row, events: Sequence[JobEvent]) -> Sequence[JobEvent]:

@@ -8,8 +8,8 @@ _JOB = """
 
 # The foreign key says so too; this form tells "not yours" without an error.
 CREATE = f"""
-insert into job (id, owner_id, kind, upload_id, options, created_by)
-select $1, upload.owner_id, $3, upload.id, $5, $6 from upload where upload.id = $4 and upload.owner_id = $2
+insert into job (id, owner_id, kind, upload_id, options, created_by, created_request_id)
+select $1, upload.owner_id, $3, upload.id, $5, $6, $7 from upload where upload.id = $4 and upload.owner_id = $2
 for key share
 on conflict (id) do nothing
 returning {_JOB}
@@ -38,13 +38,14 @@ order by id desc limit $2
 """  # noqa: S608
 
 SUBMIT = f"""
-update job set submitted_at = now() where id = $1 returning {_JOB}
+update job set submitted_at = now(), request_id = $2, traceparent = $3 where id = $1 returning {_JOB}
 """  # noqa: S608
 
 # What was finished stays: the next worker goes on from there. The epoch rises, so each run has its own.
 RETRY = f"""
 update job set status = 'pending', submitted_at = now(), finished_at = null, cancel_requested = false, attempts = 0,
-    epoch = epoch + 1, runs = runs + 1, error_code = null, error_message = null, phase = null
+    epoch = epoch + 1, runs = runs + 1, error_code = null, error_message = null, phase = null,
+    request_id = $2, traceparent = $3
 where id = $1 returning {_JOB}
 """  # noqa: S608
 
@@ -104,7 +105,7 @@ CLAIM = f"""
 update job set status = 'processing', epoch = epoch + 1, attempts = attempts + 1, worker_id = $2,
     lease_until = now() + make_interval(secs => $3), started_at = coalesce(started_at, now())
 where id = $1
-returning {_JOB}, attempts
+returning {_JOB}, attempts, request_id, created_request_id, traceparent
 """  # noqa: S608
 
 HEARTBEAT = """

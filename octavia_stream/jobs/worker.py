@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
 import structlog
 
 from octavia_stream.crash_points import CrashPoint, crash_point
@@ -104,7 +105,10 @@ class JobWorker:
 
     async def _work(self, claim: Claim, scratch: Path) -> None:
         """One job from claim to end. Never raises except when cancelled."""
-        job_log = log.bind(job_id=str(claim.job.id), epoch=claim.epoch)
+        ids = {name: value for name, value in msgspec.structs.asdict(claim.origin).items() if value is not None}
+        # The task is the job's own, so are its variables: every line of its log carries them.
+        structlog.contextvars.bind_contextvars(job_id=str(claim.job.id), epoch=claim.epoch, **ids)
+        log.info("job_taken", kind=claim.job.kind, attempt=claim.attempt)
         recorder = EventRecorder(self._runtime.jobs, claim)
         try:
             with measured_run(claim) as told:
@@ -113,24 +117,25 @@ class JobWorker:
             await self._finish(claim, recorder, "cancelled")
         except LeaseLost:
             LEASES_LOST.inc()
-            job_log.warning("lease_lost")
+            log.warning("lease_lost")
         except (DependencyUnavailable, StorageUnavailable) as error:
             # The job is sound, what it stands on is not: whoever claims it next goes on from its checkpoints.
             JOBS_GIVEN_BACK.inc()
-            job_log.warning("job_given_back", reason=str(error))
+            log.warning("job_given_back", reason=str(error))
             await asyncio.sleep(self._settings.poll_s)
             await self._release(claim)
         except OctaviaError as error:
-            job_log.info("job_failed", code=error.code)
+            log.info("job_failed", code=error.code)
             await self._finish(claim, recorder, "failed", (error.code, str(error), error.retryable))
         except asyncio.CancelledError:
             await asyncio.shield(self._release(claim))
             raise
-        except Exception:  # noqa: BLE001 — a defect of ours must still end the job, and say where to look
-            job_log.exception("job_crashed")
+        except Exception:  # a defect of ours must still end the job, and say where to look
+            log.exception("job_crashed")
             await self._finish(claim, recorder, "failed", ("internal_error", INTERNAL_ERROR, True))
         else:
             await self._finish(claim, recorder, "completed", result=result)
+            log.info("job_done")
 
     async def _watched(self, claim: Claim, scratch: Path, recorder: EventRecorder, told: Emit) -> JobResult:
         """Run the job beside its heartbeat and its events; the first of them to fail stops the others."""
