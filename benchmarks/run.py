@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import recording
+from benchmarks.api_section import measure_api
 from benchmarks.calls import Call, CallJournal, SynthesizeCall
 from benchmarks.copying import measure_copying
 from benchmarks.detector import load_detector
@@ -31,7 +32,7 @@ from benchmarks.talk import WARM_UP, Talk, excerpt, whole_talk
 from octavia_stream.config import Settings
 from octavia_stream.errors import OctaviaError
 
-PARTS = ("speed", "memory", "quality", "overhead", "copy")
+PARTS = ("speed", "memory", "quality", "overhead", "copy", "api")
 MOST_WARM_UPS = 4
 FAILURES = (
     OctaviaError,
@@ -60,6 +61,8 @@ class Bench:
             await self._part("Overhead", self._measure_overhead)
         if "copy" in parts:
             await self._part("Picture copy", self._measure_copying)
+        if "api" in parts:
+            await self._part("API", self._measure_api)
 
     async def _part(self, name: str, measure: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -108,6 +111,10 @@ class Bench:
     async def _measure_copying(self) -> None:
         self._say("Copying a picture")
         self.sections.append(await measure_copying(self.directory, quick=self.quick))
+
+    async def _measure_api(self) -> None:
+        self._say("Asking the api as fast as it answers")
+        self.sections.append(await measure_api(self.settings, self.directory, quick=self.quick))
 
     def _say(self, what: str) -> None:
         self.console.print(f"{what} …", highlight=False)
