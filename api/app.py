@@ -40,6 +40,7 @@ from api.tickets import Tickets
 from api.tokens import AccessTokens
 from api.tus import tus_router
 from api.uploads import upload_router
+from api.url_uploads import upload_from_url
 from api.usage import usage_router
 from api.webhooks import webhooks_router
 from octavia_stream.accounts.access import Access
@@ -118,6 +119,7 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
                     invitations_router,
                     upload_router(settings.api),
                     tus_router(settings.api),
+                    upload_from_url,
                     link_router,
                     jobs_router,
                     languages_router,

@@ -37,6 +37,7 @@ STATUS: dict[type[errors.OctaviaError], int] = {
     errors.MediaRejected: 422,
     errors.KeyReused: 422,
     errors.AddressRefused: 422,
+    errors.SourceUnavailable: 422,
     errors.SubtitlesRejected: 422,
     errors.NoSpeech: 422,
     errors.UnsupportedLanguage: 422,

@@ -249,6 +249,12 @@ class S3Settings(_Section):
 class OutboundSettings(_Section):
     """Connections to addresses that users name."""
 
+    fetch_uploads: bool = False
+    """Let users name the address of a file instead of sending it."""
+    fetch_s: float = Field(default=600.0, gt=0)
+    """How long such a file may take to come, in seconds."""
+    max_redirects: int = Field(default=5, ge=0, le=20)
+    """How often the address of a file may lead on to another; each is judged."""
     allowed_networks: tuple[IPvAnyNetwork, ...] = ()
     """Networks inside, such as `["10.1.0.0/16"]`, that may be called all the same. Else only public addresses are."""
 

@@ -59,6 +59,13 @@ class AddressRefused(OctaviaError):
     code = "address_refused"
 
 
+class SourceUnavailable(OctaviaError):
+    """The server that has the file does not answer; a retry later may help."""
+
+    retryable = True
+    code = "source_unavailable"
+
+
 class InsufficientCredits(OctaviaError):
     """There are not enough credits for this."""
 
