@@ -16,7 +16,7 @@ from api.bodies import body_of
 from api.errors import problems
 from api.identity import for_keys
 from api.multipart import IncomingFile, multipart_file
-from api.services import OwnerId, TheServices, UploadId
+from api.services import OwnerId, TeamOfQuery, TheServices, UploadId
 from octavia_stream.captions.subtitle_file import CONTENT_TYPES, SubtitleFormat
 from octavia_stream.config import ApiSettings
 from octavia_stream.errors import InvalidRequest
@@ -97,7 +97,7 @@ class UploadOperation(Operation):
     operation_class=UploadOperation,
     summary="Upload a video, an audio or a subtitle file",
     opt=for_keys("uploads:write"),
-    responses=problems(401, 413, 415, 422, 507),
+    responses=problems(401, 404, 413, 415, 422, 507),
     security=PROTECTED,
     tags=["uploads"],
 )
@@ -109,14 +109,16 @@ async def upload_file(
     filename: Annotated[
         str | None, QueryParameter(max_length=1024, description="What a raw body is called; a form says it itself.")
     ] = None,
+    team_id: TeamOfQuery = None,
 ) -> UploadView:
     """A form with one file, or the bytes themselves. 422 when nothing can be done with the file, and why."""
+    owner = await services.access.owner_for(owner_id, team_id, "uploads:create")
     # What is known to be too much is refused unread; what turns out to be, when it is recorded.
     length = request.headers.get("content-length", "")
     stated = int(length) if length.isascii() and length.isdigit() else 0
-    await services.runtime.quotas.require_room(services.runtime.pool, owner_id, max(1, stated - FORM_OVERHEAD_BYTES))
+    await services.runtime.quotas.require_room(services.runtime.pool, owner, max(1, stated - FORM_OVERHEAD_BYTES))
     incoming = await _incoming(request, filename)
-    upload = await receive(services.runtime, owner_id, file_type, incoming.filename, incoming.chunks)
+    upload = await receive(services.runtime, owner, file_type, incoming.filename, incoming.chunks, owner_id)
     return view(upload)
 
 
@@ -125,7 +127,7 @@ async def upload_file(
     operation_id="listUploads",
     summary="My uploads",
     opt=for_keys("uploads:write"),
-    responses=problems(401),
+    responses=problems(401, 404),
     security=PROTECTED,
     tags=["uploads"],
 )
@@ -134,9 +136,11 @@ async def list_uploads(
     services: TheServices,
     limit: Annotated[int, QueryParameter(ge=1, le=MAX_PAGE)] = 20,
     before: Annotated[UUID | None, QueryParameter(description="`next_before` of the page before.")] = None,
+    team_id: TeamOfQuery = None,
 ) -> UploadPage:
     """Newest first."""
-    uploads = await services.runtime.uploads.list_uploads(owner_id, limit + 1, before)
+    owner = await services.access.owner_for(owner_id, team_id, "jobs:read")
+    uploads = await services.runtime.uploads.list_uploads(owner, limit + 1, before)
     page = [view(upload) for upload in uploads[:limit]]
     return UploadPage(page, page[-1].id if len(uploads) > limit else None)
 
@@ -145,7 +149,7 @@ async def list_uploads(
     "/uploads/{upload_id:uuid}",
     operation_id="getUpload",
     summary="An upload",
-    opt=for_keys("uploads:write"),
+    opt=for_keys("uploads:write", team="jobs:read"),
     responses=problems(401, 404),
     security=PROTECTED,
     tags=["uploads"],

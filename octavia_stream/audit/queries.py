@@ -61,6 +61,22 @@ where case when job.status in ('completed', 'failed', 'cancelled')
     else event.endings <> job.runs - 1 end
 """
 
+# The database sees to it; an audit does not take its word.
+OWNERLESS_TEAMS = """
+select count(*) from team
+where (select count(*) from team_member where team_id = team.id and role = 'owner') <> 1
+"""
+
+# A team's job is paid from the team's purse, a person's from the person's.
+WRONG_PURSES = """
+select count(*) from credit_hold hold join job on job.id = hold.job_id where hold.owner_id <> job.owner_id
+"""
+
+# Whoever asked for a job of a team's may have left; whoever asked for somebody else's own was let in by a mistake.
+STRANGERS = """
+select count(*) from job join account on account.id = job.owner_id where job.created_by is distinct from job.owner_id
+"""
+
 # What must lie in the object store, in pages by key. Half-made work has no key yet.
 KEPT_OBJECTS = """
 select key, size, sha256 from (

@@ -16,7 +16,8 @@ from octavia_stream.uploads.upload import Upload, display_name
 _UPLOAD = "id, owner_id, filename, content_type, size, sha256, key, created_at, media_info, created_by"
 _ADD = f"""
 insert into upload (id, owner_id, filename, content_type, size, sha256, key, media_info, created_by)
-values ($1, $2, $3, $4, $5, $6, $7, $8, coalesce($9::uuid, $2::uuid)) returning {_UPLOAD}
+select $1, tenant.id, $3, $4, $5, $6, $7, $8, coalesce($9::uuid, tenant.id) from tenant where tenant.id = $2
+for key share returning {_UPLOAD}
 """  # noqa: S608  (constants of this file)
 _GET = f"select {_UPLOAD} from upload where id = $1 and owner_id = $2"  # noqa: S608
 _LIST = f"""
@@ -85,6 +86,8 @@ class UploadStore:
                 created_by,
             )
         crash_point(CrashPoint.UPLOAD_RECORDED)
+        if row is None:
+            raise NotFound("The account or team that this file was for is gone.")
         upload = _upload(row)
         kind = content_type.partition("/")[0]
         UPLOADED_BYTES.labels(kind if kind in ("audio", "video", "text") else "other").inc(size)
@@ -110,11 +113,13 @@ class UploadStore:
         return upload
 
     async def give(self, upload_id: UUID, owner_id: UUID, to: UUID) -> Upload:
-        """Make it another owner's, such as a team's. Raises NotFound, and Conflict when jobs were made of it."""
+        """Make it another owner's, such as a team's. Raises NotFound, QuotaExceeded; Conflict when jobs were made of it."""
         async with self._database.transaction() as connection:
-            _upload(await connection.fetchrow(_LOCK, upload_id, owner_id))
+            upload = _upload(await connection.fetchrow(_LOCK, upload_id, owner_id))
             if await connection.fetchval(_IS_USED, upload_id, owner_id):
                 raise Conflict("Jobs were made of this upload; delete those first, or upload the file again.")
+            if self._quotas is not None:
+                await self._quotas.admit_upload(connection, to, upload.size)
             return _upload(await connection.fetchrow(_GIVE, upload_id, to))
 
     async def expired(self, days: int, limit: int) -> list[Upload]:

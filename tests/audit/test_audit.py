@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from octavia_stream.accounts.teams import TeamStore
 from octavia_stream.audit.invariants import Audit, audit, remove_orphans
 from octavia_stream.cli import audit as audit_command
 from octavia_stream.config import Settings
@@ -72,7 +73,19 @@ async def look(runtime: Runtime, *, content: bool = True, deadline_s: float = 60
 async def test_what_was_done_well_has_nothing_off(runtime: Runtime, finished: Claim) -> None:
     found = await look(runtime)
     assert found.clean, found.breaches
-    assert {breach.invariant for breach in found.breaches} == {"I1", "I2", "I3", "I4", "I5", "I7"}
+    assert {breach.invariant for breach in found.breaches} == {f"I{number}" for number in range(1, 8)}
+
+
+async def test_a_team_of_nobody_is_counted(runtime: Runtime, finished: Claim) -> None:
+    team = await TeamStore(runtime.pool).create(finished.job.owner_id, "Dubbers")
+    assert (await look(runtime)).clean
+    await runtime.pool.execute("alter table team_member disable trigger team_keeps_an_owner")
+    try:
+        await runtime.pool.execute("delete from team_member where team_id = $1", team.id)
+        assert (await look(runtime)).count("ownerless_teams") == 1
+    finally:
+        await runtime.pool.execute("alter table team_member enable trigger team_keeps_an_owner")
+        await runtime.pool.execute("delete from team where id = $1", team.id)
 
 
 async def _sql(runtime: Runtime, claim: Claim, statement: str) -> None:
@@ -119,6 +132,12 @@ BREACHES: list[tuple[str, str]] = [
     ("future_epochs", "update chunk set epoch = 99 where job_id = $1"),
     ("late_writes", "update chunk set finished_at = now() + interval '1 minute' where job_id = $1"),
     ("double_artifacts", "update job set artifacts = artifacts || artifacts where id = $1"),
+    ("strangers", "update job set created_by = null where id = $1"),
+    (
+        "wrong_purses",
+        "insert into credit_hold (id, owner_id, job_id, amount, state, closed_at) "
+        "values (gen_random_uuid(), gen_random_uuid(), $1, 1, 'released', now())",
+    ),
     ("missing_objects", "update chunk set key = key || 'x' where job_id = $1"),
     ("damaged_objects", "update upload set size = size + 1 where id = (select upload_id from job where id = $1)"),
 ]
