@@ -59,7 +59,6 @@ async def receive(
             key=key,
             media_info=msgspec.to_builtins(found),
             created_by=created_by,
-            created_by=created_by,
         )
     except BaseException:
         # Also when the client left and this task is cancelled.
