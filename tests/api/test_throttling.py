@@ -134,6 +134,24 @@ async def test_an_address_is_counted_on_every_route_before_it_is_asked_who_is_th
         assert [(await client.get("/livez", headers=away)).status_code for _ in range(9)] == [200] * 9
 
 
+async def test_behind_proxies_that_write_the_standard_s_header_that_one_is_believed(settings: Settings) -> None:
+    with_limits = limited(settings, address=2)
+    api = with_limits.api.model_copy(update={"proxy_header": "forwarded"})
+    async with server(with_limits.model_copy(update={"api": api})) as url, httpx.AsyncClient(base_url=url) as client:
+        # What a client makes up in the other header gains nothing.
+        network = f"2001:db8:{uuid4().hex[:4]}:{uuid4().hex[:4]}"
+        seen = [
+            (
+                await client.get(
+                    "/api/v1/languages",
+                    headers={"Forwarded": f'for="[{network}::{n}]"', "X-Forwarded-For": f"203.0.113.{n}"},
+                )
+            ).status_code
+            for n in range(1, 5)
+        ]
+        assert seen == [200, 200, 429, 429]
+
+
 async def test_a_websocket_counts_as_a_request(settings: Settings) -> None:
     async with server(limited(settings, reads_per_minute=2)) as url, person(url) as somebody:
         codes = []
