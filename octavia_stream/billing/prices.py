@@ -2,6 +2,7 @@
 
 import math
 import tomllib
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
@@ -47,6 +48,20 @@ class PricingTiers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise InvalidRequest("A length is a number of seconds from 0.")
         # Whole numbers from here: 0.1 of a credit, ten times, is one credit.
         return -(-round(seconds * 1000) * rate // MS_PER_MINUTE)
+
+    def quote_parts(self, kind: str, parts: Iterable[tuple[float, float]]) -> int:
+        """What it costs to make these parts of a job again, such as sentences that were edited.
+
+        parts: (start, end) in seconds, in any order. What several of them share is made once and charged once, so it
+        is never more than the whole costs. Raises InvalidRequest as `quote`, and for a part that ends before it starts.
+        """
+        seconds = until = 0.0
+        for start, end in sorted(parts):
+            if not start <= end:
+                raise InvalidRequest("A part of a job ends after it starts.")
+            seconds += max(0.0, end - max(start, until))
+            until = max(until, end)
+        return self.quote(kind, seconds)
 
     def package_of_product(self, product_id: str) -> Package | None:
         """Which package a product at Polar is."""

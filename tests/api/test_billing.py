@@ -79,6 +79,30 @@ async def test_a_job_is_quoted_held_for_charged_and_told(
     assert await audit_ledger(runtime.pool) == LedgerAudit(0, 0, 0, 0)
 
 
+async def test_fifty_who_create_and_start_under_one_key_make_one_job_and_one_reservation(
+    carol: Person, runtime: Runtime
+) -> None:
+    upload = await upload_video(carol)
+    wish, key = {"upload_id": upload["id"], "target_language": "pt"}, {"Idempotency-Key": f"once-{carol.id}"}
+    start = {"Idempotency-Key": f"start-{carol.id}"}
+
+    async def create_and_start() -> tuple[str, int]:
+        while (made := await carol.http.post("/api/v1/jobs/video-translate/create", json=wish, headers=key)).is_error:
+            assert made.status_code in (409, 503), made.text  # the first is under way, or the machine is crowded
+        job_id: str = made.json()["id"]
+        while (started := await carol.http.post(f"/api/v1/jobs/{job_id}/process", headers=start)).is_error:
+            assert started.status_code in (409, 503), started.text
+        return job_id, started.status_code
+
+    answers = await asyncio.gather(*(create_and_start() for _ in range(50)))
+    ((job_id, status),) = set(answers)
+    assert status == 202
+    assert [job["id"] for job in (await carol.http.get("/api/v1/jobs")).json()["jobs"]] == [job_id]
+    booked = await runtime.pool.fetch("select kind, job_id from credit_transfer where owner_id = $1", carol.id)
+    assert sorted((row["kind"], str(row["job_id"])) for row in booked) == [("grant", "None"), ("reserve", job_id)]
+    assert [hold["job_id"] for hold in (await balance(carol))["holds"]] == [job_id]
+
+
 async def test_without_enough_credits_a_job_does_not_start(carol: Person, runtime: Runtime) -> None:
     await runtime.credits.adjust(carol.id, -FREE, key=f"all/{carol.id}", reason="All gone.")
     upload = await upload_video(carol)

@@ -52,6 +52,37 @@ def test_longer_never_costs_less_and_parts_never_less_than_the_whole(rate: int, 
     assert whole <= one + other + rate // 60_000 + 1
 
 
+@pytest.mark.parametrize(
+    ("parts", "credits"),
+    [
+        ([], 0),
+        ([(3.0, 3.0)], 0),
+        ([(6.0, 12.0)], 1),
+        ([(6.0, 12.0), (60.0, 66.0)], 2),
+        ([(6.0, 12.0), (8.0, 12.0), (6.0, 12.0)], 1),  # the same sentence, edited again before it was made
+        ([(60.0, 66.0), (0.0, 120.0)], 20),
+    ],
+)
+def test_an_edit_costs_the_seconds_that_are_made_again(parts: list[tuple[float, float]], credits: int) -> None:
+    assert priced(10).quote_parts("video-translate", parts) == credits
+
+
+@given(st.lists(st.tuples(st.integers(0, 3600), st.integers(0, 600)), max_size=12))
+def test_edits_never_cost_more_than_the_whole_nor_than_one_by_one(parts: list[tuple[int, int]]) -> None:
+    prices, spans = priced(7), [(float(start), float(start + length)) for start, length in parts]
+    together = prices.quote_parts("video-translate", spans)
+    assert together <= prices.quote("video-translate", 3600.0 + 600.0)
+    assert together <= sum(prices.quote_parts("video-translate", [span]) for span in spans)
+    covered = {second for start, length in parts for second in range(start, start + length)}
+    assert together == prices.quote("video-translate", len(covered))
+
+
+def test_a_part_that_ends_before_it_starts_has_no_price() -> None:
+    for parts in ([(2.0, 1.0)], [(0.0, float("nan"))], [(0.0, float("inf"))]):
+        with pytest.raises(InvalidRequest):
+            priced(10).quote_parts("video-translate", parts)
+
+
 @pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])
 def test_what_is_no_length_has_no_price(seconds: float) -> None:
     with pytest.raises(InvalidRequest):
