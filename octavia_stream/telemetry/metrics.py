@@ -118,16 +118,19 @@ ENGINE_BATCH = _histogram("octavia_engine_batch_calls", "Calls computed together
 ENGINE_FAILURES = _counter("octavia_engine_failures", "Calls at which a model broke.", "stage")
 
 CREDITS_POSTED = _counter("octavia_credits_posted", "Credits moved in the ledger, by kind of transfer.", "kind")
+WEBHOOK_ATTEMPTS = _counter("octavia_webhook_attempts", "Messages sent to addresses of users, by outcome.", "outcome")
 RETENTION_FREED_BYTES = _counter("octavia_retention_freed_bytes", "Bytes freed by retention.")
 RETENTION_REMOVED = _counter("octavia_retention_removed", "Jobs and uploads removed by retention.", "what")
 
 BUILD = _state("octavia_build_info", "Always 1; the version is in the label.", "version")
 DEPENDENCY_UP = _state("octavia_dependency_up", "1 when it answers, else 0.", "dependency")
 PROCESSES = _state("octavia_processes", "Processes that gave a sign of life in the last 20 s.", "role")
-JOBS = _state("octavia_jobs", "Jobs that have not ended: created, waiting or processing.", "kind", "status")
+JOBS = _state("octavia_jobs", "Jobs to process that have not ended: waiting or processing.", "kind", "status")
 QUEUE_JOBS = _state("octavia_queue_jobs", "Jobs that wait for a worker.")
 QUEUE_AGE = _state("octavia_queue_age_seconds", "How long the job that waits longest has waited; 0 when none does.")
 QUEUE_LATE_LEASES = _state("octavia_queue_late_leases", "Jobs whose worker gave no sign of life in time.")
+WEBHOOKS_DUE = _state("octavia_webhook_due_deliveries", "Messages to addresses of users whose time has come.")
+WEBHOOKS_DUE_AGE = _state("octavia_webhook_due_age_seconds", "How long the one that is due longest has been so.")
 CREDITS_HELD = _state("octavia_credits_held", "Credits set aside for jobs that have not ended.")
 STORED_BYTES = _state("octavia_storage_bytes", "Bytes in use, counted at most once a minute.", "what")
 STORAGE_FREE_BYTES = _state(

@@ -26,6 +26,10 @@ select count(*) filter (where lease_until is null) as waiting,
 from job where submitted_at is not null and status in ('pending', 'processing')
 """
 _HELD = "select coalesce(sum(amount), 0)::float8 from credit_hold where state = 'open'"
+_WEBHOOKS = """
+select count(*) as due, coalesce(extract(epoch from max(now() - next_at)), 0)::float8 as age_s
+from webhook_delivery where state = 'waiting' and next_at < now()
+"""
 _STORED = """
 select 'uploads' as what, coalesce(sum(size), 0)::float8 as bytes from upload
 union all
@@ -65,6 +69,7 @@ class ServerState:
         jobs = await self._database.fetch(_JOBS)
         queue = await self.queue()
         held = await self._database.fetchval(_HELD)
+        webhooks = await self._database.fetchrow(_WEBHOOKS)
         stored = await self._stored_bytes()
         free = await self.free_bytes()
         # Nothing is awaited from here on: nobody sees half of it.
@@ -75,6 +80,9 @@ class ServerState:
         metrics.QUEUE_AGE.set(queue.age_s)
         metrics.QUEUE_LATE_LEASES.set(queue.late)
         metrics.CREDITS_HELD.set(held)
+        if webhooks is not None:
+            metrics.WEBHOOKS_DUE.set(webhooks["due"])
+            metrics.WEBHOOKS_DUE_AGE.set(webhooks["age_s"])
         for what, size in stored.items():
             metrics.STORED_BYTES.labels(what).set(size)
         if free is not None:

@@ -16,6 +16,7 @@ import structlog
 from octavia_stream.config import OutboundSettings, WebhookSettings
 from octavia_stream.errors import AddressRefused, DependencyUnavailable
 from octavia_stream.net.guarded_http import guarded_client
+from octavia_stream.telemetry.metrics import WEBHOOK_ATTEMPTS
 from octavia_stream.webhooks.endpoint import DueDelivery
 from octavia_stream.webhooks.signature import signed_headers
 from octavia_stream.webhooks.store import WebhookStore
@@ -99,8 +100,10 @@ class Deliverer:
         try:
             if error is None and status is not None:
                 await self._store.delivered(due.id, status)
+                WEBHOOK_ATTEMPTS.labels("delivered").inc()
                 return
             reason = (error or f"The answer was HTTP {status}.")[:MAX_ERROR]
+            WEBHOOK_ATTEMPTS.labels("failed").inc()
             log.info("webhook_failed", delivery_id=str(due.id), tries=due.tries, status=status)
             await self._store.failed(due, status, reason, pause_after(due.tries) if status != GONE else None)
             if status == GONE:
