@@ -25,6 +25,7 @@ from api.bodies import body_of
 from api.errors import problem_response, problems
 from api.identity import for_keys
 from api.services import OwnerId, Services, TheServices, UploadId, WhoAsks
+from api.throttling import RATE_OPT
 from octavia_stream.config import ApiSettings
 from octavia_stream.database.uuid7 import uuid7
 from octavia_stream.errors import Conflict, InvalidRequest, MediaRejected, NotFound
@@ -93,7 +94,7 @@ async def describe(services: TheServices) -> Response[None]:
     operation_class=PieceOperation,
     summary="Begin a resumable upload",
     status_code=201,
-    opt=for_keys("uploads:write"),
+    opt={**for_keys("uploads:write"), RATE_OPT: "uploads"},
     responses={**_empty(201), **problems(401, 409, 412, 413, 415, 422, 460, 507)},
     security=PROTECTED,
 )
@@ -131,7 +132,7 @@ async def create(
     "/{upload_id:uuid}",
     operation_id="resumableUpload",
     summary="How far a resumable upload has come",
-    opt=for_keys("uploads:write"),
+    opt={**for_keys("uploads:write"), RATE_OPT: "uploads"},
     responses={**_empty(200), **problems(401, 404, 409, 412, 422, 507)},
     security=PROTECTED,
 )
@@ -159,7 +160,7 @@ async def progress(
     operation_class=PieceOperation,
     summary="Add to a resumable upload",
     status_code=204,
-    opt=for_keys("uploads:write"),
+    opt={**for_keys("uploads:write"), RATE_OPT: "uploads"},
     responses={**_empty(204), **problems(401, 404, 409, 412, 413, 415, 422, 460, 507)},
     security=PROTECTED,
 )
@@ -184,7 +185,7 @@ async def add_piece(
     operation_class=PieceOperation,
     summary="The same, for clients that can only POST",
     status_code=204,
-    opt=for_keys("uploads:write"),
+    opt={**for_keys("uploads:write"), RATE_OPT: "uploads"},
     responses={**_empty(204), **problems(401, 404, 409, 412, 413, 415, 422, 460, 507)},
     security=PROTECTED,
 )
@@ -232,6 +233,7 @@ async def _terminate(found: ResumableUpload | Upload, services: Services) -> Non
     if isinstance(found, Upload):
         await services.runtime.uploads.delete(found.id, found.owner_id)
         await services.runtime.objects.delete(found.key)
+        await services.previews.remove(found.id)
     else:
         await services.pieces.give_up(found)
 

@@ -17,6 +17,7 @@ from api.errors import problems
 from api.identity import for_keys
 from api.multipart import IncomingFile, multipart_file
 from api.services import OwnerId, TeamOfQuery, TheServices, UploadId
+from api.throttling import RATE_OPT
 from octavia_stream.captions.subtitle_file import CONTENT_TYPES, SubtitleFormat
 from octavia_stream.config import ApiSettings
 from octavia_stream.errors import InvalidRequest
@@ -96,7 +97,7 @@ class UploadOperation(Operation):
     operation_id="upload",
     operation_class=UploadOperation,
     summary="Upload a video, an audio or a subtitle file",
-    opt=for_keys("uploads:write"),
+    opt={**for_keys("uploads:write"), RATE_OPT: "uploads"},
     responses=problems(401, 404, 413, 415, 422, 507),
     security=PROTECTED,
     tags=["uploads"],
@@ -172,6 +173,7 @@ async def delete_upload(upload_id: UploadId, owner_id: OwnerId, services: TheSer
     """409 while there are jobs that were made of it."""
     upload = await services.runtime.uploads.delete(upload_id, owner_id)
     await services.runtime.objects.delete(upload.key)
+    await services.previews.remove(upload.id)
 
 
 def view(upload: Upload) -> UploadView:

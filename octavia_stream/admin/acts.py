@@ -16,7 +16,15 @@ COMMAND_LINE = "command line"
 MAX_REASON = 500
 
 ActName: TypeAlias = Literal[
-    "grant_admin", "revoke_admin", "disable_user", "enable_user", "adjust_credits", "cancel_job", "retry_job", "clean"
+    "grant_admin",
+    "revoke_admin",
+    "disable_user",
+    "enable_user",
+    "adjust_credits",
+    "set_tier",
+    "cancel_job",
+    "retry_job",
+    "clean",
 ]
 
 _ACT = "id, at, actor_id, actor, act, subject, reason, details, request_id"

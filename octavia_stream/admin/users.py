@@ -11,7 +11,8 @@ from octavia_stream.admin.acts import Actor, Deed, write_down
 from octavia_stream.billing import ledger
 from octavia_stream.billing.transfer import Transfer
 from octavia_stream.database.pool import Connection, Database
-from octavia_stream.errors import Conflict, NotFound
+from octavia_stream.errors import Conflict, InvalidRequest, NotFound
+from octavia_stream.quotas.quotas import Quotas
 
 Role: TypeAlias = Literal["user", "admin"]
 
@@ -150,6 +151,20 @@ class UserDirectory:
                 raise Conflict("This is no administrator.")
             await connection.execute(_SET_ROLE, user_id, "user")
             await write_down(connection, actor, Deed("revoke_admin", str(user_id), reason))
+
+    async def set_tier(self, actor: Actor, owner: str, tier: str, reason: str, quotas: Quotas) -> None:
+        """owner: an account's e-mail address, or the id of a team. Raises NotFound, InvalidRequest."""
+        async with self._database.transaction() as connection:
+            owner_id = (await _locked_by_email(connection, owner))[0] if "@" in owner else _id(owner)
+            await quotas.set_tier(connection, owner_id, tier)
+            await write_down(connection, actor, Deed("set_tier", str(owner_id), reason, {"tier": tier}))
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise InvalidRequest("Name an account by its e-mail address, or a team by its id.") from error
 
 
 async def _locked_by_email(connection: Connection, email: str) -> tuple[UUID, Role, bool]:

@@ -11,6 +11,7 @@ from octavia_stream.admin.acts import COMMAND_LINE, Actor
 from octavia_stream.admin.users import User, UserDirectory
 from octavia_stream.config import Settings
 from octavia_stream.database.pool import Database
+from octavia_stream.quotas.quotas import Quotas
 from octavia_stream.services.postgres import EmbeddedPostgres
 
 admin_app = App(name="admin", help="Who may administer the server.")
@@ -49,6 +50,24 @@ def revoke(email: str, *, reason: str = "Revoked on the command line.") -> int:
     return 0
 
 
+@admin_app.command
+def tier(owner: str, name: str, *, reason: str = "Set on the command line.") -> int:
+    """Give an account or a team another tier, and with it other limits.
+
+    Parameters
+    ----------
+    owner
+        The account's address, or the team's id.
+    name
+        `standard`, or one of OCTAVIA_LIMITS__TIERS, which must be set here as it is for the server.
+    reason
+        Why; it is written down with the act.
+    """
+    asyncio.run(_set_tier(owner, name, reason))
+    Console().print(f"{owner} has the tier {name} now.", highlight=False)
+    return 0
+
+
 @admin_app.command(name="list")
 def list_admins() -> int:
     """Show who is an administrator."""
@@ -65,6 +84,12 @@ async def _change(what: Literal["grant", "revoke"], email: str, reason: str) -> 
         users = UserDirectory(database)
         change = users.grant_admin if what == "grant" else users.revoke_admin
         await change(SOMEBODY_HERE, email, reason)
+
+
+async def _set_tier(owner: str, name: str, reason: str) -> None:
+    async with Database(_url()) as database:
+        quotas = Quotas(Settings().limits)
+        await UserDirectory(database).set_tier(SOMEBODY_HERE, owner, name, reason, quotas)
 
 
 async def _admins() -> list[User]:

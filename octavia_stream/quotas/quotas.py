@@ -113,11 +113,11 @@ class Quotas:
         tier: str | None = await database.fetchval(_TIER, owner_id)
         return tier
 
-    async def set_tier(self, database: Database, owner_id: UUID, tier: str) -> None:
+    async def set_tier(self, connection: Connection, owner_id: UUID, tier: str) -> None:
         """Give an account or a team another tier. Raises NotFound when it or the tier does not exist."""
         if tier not in self._tiers:
             raise NotFound(f"There is no tier of this name; there are {', '.join(sorted(self._tiers))}.")
-        if await database.fetchrow(_SET_TIER, owner_id, tier) is None:
+        if await connection.fetchrow(_SET_TIER, owner_id, tier) is None:
             raise NotFound("There is no such account or team.")
 
     async def _locked(self, connection: Connection, owner_id: UUID, job_id: UUID | None = None) -> Usage:

@@ -7,9 +7,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from octavia_stream.admin.acts import COMMAND_LINE, Actor
+from octavia_stream.admin.users import UserDirectory
 from octavia_stream.config import LimitSettings, Settings, TierSettings
 from octavia_stream.database.uuid7 import uuid7
-from octavia_stream.errors import NotFound, QuotaExceeded
+from octavia_stream.errors import InvalidRequest, NotFound, QuotaExceeded
 from octavia_stream.jobs.job import Artifact, Claim, DubbingOptions
 from octavia_stream.quotas.quotas import Quotas
 from octavia_stream.quotas.usage import Quota, QuotaName
@@ -191,13 +193,20 @@ async def test_a_tier_has_limits_of_its_own_and_an_unknown_one_those_of_the_stan
         owner_id = await somebody(runtime)
         jobs = await make_jobs(runtime, owner_id, 6)
         assert len(await submit_all(jobs[:2], owner_id, runtime)) == 1
-        await runtime.quotas.set_tier(runtime.pool, owner_id, "studio")
+        email = (await runtime.accounts.get(owner_id)).email
+        users, actor = UserDirectory(runtime.pool), Actor(None, COMMAND_LINE)
+        await users.set_tier(actor, email, "studio", "they pay", runtime.quotas)
         assert len(await submit_all(jobs[2:], owner_id, runtime)) == 1
         assert (await runtime.quotas.usage(runtime.pool, owner_id)).tier == "studio"
-        with pytest.raises(NotFound):
-            await runtime.quotas.set_tier(runtime.pool, owner_id, "golden")
-        with pytest.raises(NotFound):
-            await runtime.quotas.set_tier(runtime.pool, uuid7(), "studio")
+        (act,) = await runtime.pool.fetch(
+            "select act, reason, details from admin_act where subject = $1", str(owner_id)
+        )
+        assert dict(act) == {"act": "set_tier", "reason": "they pay", "details": {"tier": "studio"}}
+        for owner, name in ((email, "golden"), (str(uuid7()), "studio"), (f"{uuid7()}@example.org", "studio")):
+            with pytest.raises(NotFound):
+                await users.set_tier(actor, owner, name, "a reason", runtime.quotas)
+        with pytest.raises(InvalidRequest):
+            await users.set_tier(actor, "somebody", "studio", "a reason", runtime.quotas)
         without = Quotas(LimitSettings(standard=TierSettings(concurrent_jobs=2)))
         usage = await without.usage(runtime.pool, owner_id)
         assert (usage.tier, usage.quota("concurrent_jobs").limit) == ("standard", 2)
