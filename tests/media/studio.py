@@ -187,10 +187,20 @@ def described(path: Path) -> MediaInfo:
     return probing.probe(str(path), _LIMITS)
 
 
-def decoded_length(path: Path) -> int:
-    """How long the corridor holds the first sound track to be, in samples at its own rate; without a jail too."""
-    track = described(path).audio[0]
+def decoded_here(
+    path: Path, rate_hz: int = 16_000, channels: int = 1, nth: int = 0
+) -> tuple[NDArray[np.float32], wire.Decoded]:
+    """What `decode_audio` delivers of a sound track, and how it went; without a jail too."""
+    track = described(path).audio[nth]
     task = wire.DecodeRequest(
-        index=track.index, track_rate_hz=track.rate_hz, start_s=track.start_s, rate_hz=16_000, channels=1
+        index=track.index, track_rate_hz=track.rate_hz, start_s=track.start_s, rate_hz=rate_hz, channels=channels
     )
-    return decoding.decode(str(path), task, _LIMITS, lambda _: None).source_length
+    blocks: list[NDArray[np.float32]] = []
+    report = decoding.decode(str(path), task, _LIMITS, blocks.append)
+    samples = np.concatenate(blocks)
+    return samples[:, 0] if channels == 1 else samples, report
+
+
+def decoded_length(path: Path) -> int:
+    """How long the corridor holds the first sound track to be, in samples at its own rate."""
+    return decoded_here(path)[1].source_length

@@ -50,11 +50,9 @@ async def test_two_sound_tracks_are_told_apart(make_media: MakeMedia, settings: 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 22_050, 44_100, 96_000])
 @pytest.mark.parametrize("channels", [1, 2, 6])
-async def test_rates_and_layouts_are_those_that_decode(
-    rate_hz: int, channels: int, make_media: MakeMedia, settings: MediaSettings
-) -> None:
+def test_rates_and_layouts_are_those_that_decode(rate_hz: int, channels: int, make_media: MakeMedia) -> None:
     path = make_media("sound.flac", Sound("flac", rate_hz=rate_hz, channels=channels, seconds=0.5))
-    (track,) = require_audio(await probe(path, settings))
+    (track,) = require_audio(described(path))
     assert (track.rate_hz, track.channels, track.start_s) == (rate_hz, channels, 0.0)
 
 
