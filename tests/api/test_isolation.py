@@ -168,6 +168,8 @@ async def test_a_team_of_others_does_not_exist_wherever_it_is_named(
                 if path.endswith(("subtitle-generate/create", "subtitle-translate/create")):
                     languages = {"target_languages": ["pt"]}  # type: ignore[dict-item]
                 wish |= {"upload_id": upload["id"], **languages}
+            if path.endswith("/upload"):
+                wish |= {"file_type": "video"}
             sent: dict[str, Any] = {"params": wish} if place == "query" else {"json": wish}
             answer = await bob.http.request(method, path, **sent)
             assert answer.status_code == 404, (method, path, answer.text)
