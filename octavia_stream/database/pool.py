@@ -57,6 +57,10 @@ async def _prepare(connection: "asyncpg.Connection[Row]") -> None:
     )
 
 
+async def _leave_as_it_is(connection: "asyncpg.Connection[Row]") -> None:
+    """asyncpg's own reset is a round trip after every statement; only `Database.connection` has something to undo."""
+
+
 def _unavailable() -> DependencyUnavailable:
     return DependencyUnavailable("The database cannot be reached just now; try again in a few seconds.")
 
@@ -86,6 +90,7 @@ class Database:
                 max_inactive_connection_lifetime=60.0,
                 server_settings=_SERVER_SETTINGS,
                 init=_prepare,
+                reset=_leave_as_it_is,
             )
         except (*_AWAY, asyncpg.InvalidCatalogNameError) as error:
             raise _unavailable() from error
@@ -109,7 +114,17 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """One connection for a while, outside a transaction."""
+        """One connection for a while, outside a transaction. Locks and settings of its session end with it."""
+        async with self._borrowed() as connection:
+            try:
+                yield connection
+            finally:
+                if not connection.is_closed():
+                    await connection.reset(timeout=RELEASE_TIMEOUT_S)
+
+    @asynccontextmanager
+    async def _borrowed(self) -> AsyncIterator[Connection]:
+        """One connection, for what leaves nothing behind in its session."""
         pool = self._pool
         if pool is None:
             raise _unavailable()
@@ -131,23 +146,23 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """One connection and one transaction, committed on the way out unless an error passes."""
-        async with self.connection() as connection, connection.transaction():
+        async with self._borrowed() as connection, connection.transaction():
             yield connection
 
     async def fetch(self, query: str, *arguments: object) -> list[Row]:
-        async with self.connection() as connection:
+        async with self._borrowed() as connection:
             return await connection.fetch(query, *arguments)
 
     async def fetchrow(self, query: str, *arguments: object) -> Row | None:
-        async with self.connection() as connection:
+        async with self._borrowed() as connection:
             return await connection.fetchrow(query, *arguments)
 
     async def fetchval(self, query: str, *arguments: object) -> Any:
-        async with self.connection() as connection:
+        async with self._borrowed() as connection:
             return await connection.fetchval(query, *arguments)
 
     async def execute(self, query: str, *arguments: object) -> str:
-        async with self.connection() as connection:
+        async with self._borrowed() as connection:
             return await connection.execute(query, *arguments)
 
     async def ping(self) -> None:
