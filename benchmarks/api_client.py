@@ -6,7 +6,8 @@ HTTP is spoken over plain sockets: a client library would take more of the machi
 import asyncio
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from itertools import cycle
 from pathlib import Path
@@ -84,6 +85,18 @@ def head(ask: Ask, extra: str = "") -> bytes:
     return f"{ask.method} {ask.path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{token}{extra}\r\n".encode()
 
 
+@asynccontextmanager
+async def connection(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """To a server on this machine."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
 async def answer(reader: asyncio.StreamReader) -> int:
     """The status of the next answer, whose body is read and dropped."""
     lines = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
@@ -99,17 +112,16 @@ async def run_requests(task: Requests) -> Load:
     took: list[float] = []
 
     async def one_connection() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", task.port)
-        for ask in asks:
-            started_at = time.monotonic()
-            if started_at > end:
-                break
-            writer.write(head(ask, "" if ask.method == "GET" else "Content-Length: 0\r\n"))
-            status = await answer(reader)
-            if status != task.status:
-                raise RuntimeError(f"{ask.method} {ask.path} was answered {status}")
-            took.append(time.monotonic() - started_at)
-        writer.close()
+        async with connection(task.port) as (reader, writer):
+            for ask in asks:
+                started_at = time.monotonic()
+                if started_at > end:
+                    break
+                writer.write(head(ask, "" if ask.method == "GET" else "Content-Length: 0\r\n"))
+                status = await answer(reader)
+                if status != task.status:
+                    raise RuntimeError(f"{ask.method} {ask.path} was answered {status}")
+                took.append(time.monotonic() - started_at)
 
     started_at = time.monotonic()
     await asyncio.gather(*(one_connection() for _ in range(task.connections)))
@@ -120,18 +132,18 @@ async def run_upload(task: Upload) -> Load:
     """Bytes, and from the first of them to the answer. Raises RuntimeError for a refusal."""
     # Nothing else runs in this process that reading a file could keep waiting.
     size = Path(task.file).stat().st_size  # noqa: ASYNC240
-    reader, writer = await asyncio.open_connection("127.0.0.1", task.port)
-    started_at = time.monotonic()
-    writer.write(head(task.ask, f"Content-Type: application/octet-stream\r\nContent-Length: {size}\r\n"))
-    with Path(task.file).open("rb") as file:  # noqa: ASYNC230
-        while block := file.read(UPLOAD_BLOCK_BYTES):
-            writer.write(block)
-            await writer.drain()
-    status = await answer(reader)
-    writer.close()
+    async with connection(task.port) as (reader, writer):
+        started_at = time.monotonic()
+        writer.write(head(task.ask, f"Content-Type: application/octet-stream\r\nContent-Length: {size}\r\n"))
+        with Path(task.file).open("rb") as file:  # noqa: ASYNC230
+            while block := file.read(UPLOAD_BLOCK_BYTES):
+                writer.write(block)
+                await writer.drain()
+        status = await answer(reader)
+        took_s = time.monotonic() - started_at
     if status != 201:
         raise RuntimeError(f"the upload was answered {status}")
-    return Load(size, time.monotonic() - started_at)
+    return Load(size, took_s)
 
 
 async def run_watch(task: Watch) -> Load:
