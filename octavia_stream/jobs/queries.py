@@ -71,6 +71,17 @@ where job.status in ('completed', 'failed', 'cancelled')
 order by job.finished_at limit $3
 """  # noqa: S608
 
+# All that `EXPIRED` would find.
+DUE = f"""
+select count(*) as jobs, coalesce(sum(jsonb_array_length(artifacts)), 0)::bigint as objects, coalesce(sum((
+    select sum((artifact ->> 'size')::bigint) from jsonb_array_elements(artifacts) artifact
+)), 0)::bigint as bytes
+from job join tenant on tenant.id = job.owner_id
+left join account_settings chosen on chosen.account_id = job.owner_id
+where job.status in ('completed', 'failed', 'cancelled')
+    and job.finished_at < now() - make_interval(days => {_KEPT_DAYS})
+"""  # noqa: S608
+
 # Asked again: it may have been given another run since it was found.
 DELETE_EXPIRED = f"""
 delete from job using tenant left join account_settings chosen on chosen.account_id = tenant.id

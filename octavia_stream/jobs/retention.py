@@ -12,6 +12,7 @@ from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.database.pool import Database
 from octavia_stream.database.uuid7 import uuid7
 from octavia_stream.errors import Conflict, NotFound, OctaviaError
+from octavia_stream.jobs import queries
 from octavia_stream.jobs.idempotency import IdempotencyKeys
 from octavia_stream.jobs.postgres import PostgresJobStore
 from octavia_stream.storage.objects import ObjectStore
@@ -26,13 +27,6 @@ _LOCK = 0x0C7A_C1EA  # any number, as long as it is ours alone in the database
 _TRY_LOCK = "select pg_try_advisory_lock($1)"
 _UNLOCK = "select pg_advisory_unlock($1)"
 # 0 days keep everything.
-_DUE_JOBS = """
-select count(*) as jobs, coalesce(sum(jsonb_array_length(artifacts)), 0)::bigint as objects, coalesce(sum((
-    select sum((artifact ->> 'size')::bigint) from jsonb_array_elements(artifacts) artifact
-)), 0)::bigint as bytes
-from job where $1::int > 0 and status in ('completed', 'failed', 'cancelled')
-    and finished_at < now() - make_interval(days => $1)
-"""
 _DUE_UPLOADS = """
 select count(*) as uploads, count(*) as objects, coalesce(sum(size), 0)::bigint as bytes from upload
 where $1::int > 0 and created_at < now() - make_interval(days => $1) and not exists (
@@ -104,7 +98,8 @@ class Cleaner:
 
     async def due(self) -> Freed:
         """What `clean` would remove now; of jobs only their results count, so it is rather more."""
-        jobs = await self._database.fetchrow(_DUE_JOBS, self._settings.results_days)
+        days, by_tier = self._settings.results_days, self._settings.results_days_by_tier
+        jobs = await self._database.fetchrow(queries.DUE, days, dict(by_tier))
         uploads = await self._database.fetchrow(_DUE_UPLOADS, self._settings.uploads_days)
         of_jobs = Freed(**dict(jobs)) if jobs is not None else Freed()
         of_uploads = Freed(**dict(uploads)) if uploads is not None else Freed()
