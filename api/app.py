@@ -31,6 +31,7 @@ from api.metrics import metrics_router
 from api.openai_audio import openai_router
 from api.openai_errors import error_response
 from api.openapi import complete_responses
+from api.previews import preview_router
 from api.rate_limits import RateLimits, add_rate_limit_headers
 from api.services import Services, provide_identity, provide_owner_id, provide_services
 from api.settings import settings_router
@@ -66,6 +67,7 @@ from octavia_stream.telemetry.process_card import Presence
 from octavia_stream.telemetry.state import ServerState
 from octavia_stream.webhooks.deliverer import delivering
 from octavia_stream.uploads.pieces import Pieces
+from octavia_stream.uploads.previews import Previews
 from octavia_stream.uploads.sweeping import UploadSweep
 
 OpenRuntime = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
@@ -121,6 +123,7 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
                     tus_router(settings.api),
                     upload_from_url,
                     link_router,
+                    preview_router,
                     jobs_router,
                     languages_router,
                     billing_router,
@@ -185,6 +188,7 @@ def _services(runtime: Runtime, orders: Orders | None, limits: RateLimits, throt
         users=UserDirectory(runtime.pool),
         operated_jobs=JobDirectory(runtime.pool, runtime.jobs, acts),
         pieces=Pieces(runtime),
+        previews=Previews(runtime),
         links=Links(load_secret(settings).get_secret_value().encode()),
         mail=SmtpMail(settings.mail) if settings.mail.host is not None else None,
         orders=orders,

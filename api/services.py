@@ -33,6 +33,7 @@ from octavia_stream.models.registry import Registry
 from octavia_stream.runtime import Runtime
 from octavia_stream.telemetry.state import ServerState
 from octavia_stream.uploads.pieces import Pieces
+from octavia_stream.uploads.previews import Previews
 
 AnyConnection = ASGIConnection[Any, Any, Any, State]
 
@@ -49,6 +50,7 @@ class Services:
     requests: RequestLimits
     removal: Removal
     pieces: Pieces
+    previews: Previews
     links: Links
     state: ServerState
     cleaner: Cleaner

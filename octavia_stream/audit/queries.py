@@ -105,4 +105,5 @@ union all
 select seen.key from unnest($1::text[], $2::uuid[]) as seen (key, job_id)
 where seen.job_id is null and not exists (select from upload where upload.key = seen.key)
     and not exists (select from resumable_part part where part.key = seen.key)
+    and not exists (select from upload where 'previews/' || upload.id = left(seen.key, 45))
 """

@@ -151,6 +151,22 @@ class EncodeRequest(msgspec.Struct, frozen=True, tag="encode"):
     rate_hz: int
 
 
+class PictureRequest(msgspec.Struct, frozen=True, tag="picture"):
+    """Make a JPEG of one picture of a video. Answer: BYTES frames, then Picture."""
+
+    at_s: float
+    """From where on to look for it."""
+    width: int
+    """In pixels, at most."""
+
+
+class Picture(msgspec.Struct, frozen=True):
+    """Answer to PictureRequest, after the last bytes."""
+
+    width: int
+    height: int
+
+
 class Encoded(msgspec.Struct, frozen=True):
     """Answer to EncodeRequest, after the last bytes."""
 
@@ -158,7 +174,16 @@ class Encoded(msgspec.Struct, frozen=True):
     """Samples at the codec's own rate."""
 
 
-Task = ConfineRequest | ProbeRequest | DecodeRequest | MuxRequest | StreamRequest | CutRequest | EncodeRequest
+Task = (
+    ConfineRequest
+    | ProbeRequest
+    | DecodeRequest
+    | MuxRequest
+    | StreamRequest
+    | CutRequest
+    | EncodeRequest
+    | PictureRequest
+)
 
 
 class Request(msgspec.Struct, frozen=True):

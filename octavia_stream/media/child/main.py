@@ -6,7 +6,17 @@ import sys
 
 from octavia_stream.errors import DependencyUnavailable, MediaRejected, MediaTooLarge, StorageFull
 from octavia_stream.media import wire
-from octavia_stream.media.child import confinement, cutting, decoding, muxing, pipes, probing, recording, segmenting
+from octavia_stream.media.child import (
+    confinement,
+    cutting,
+    decoding,
+    muxing,
+    picturing,
+    pipes,
+    probing,
+    recording,
+    segmenting,
+)
 from octavia_stream.media.child.opening import MEDIA_ERRORS, UNREADABLE
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
@@ -55,6 +65,8 @@ def _answer(  # noqa: PLR0911  (one for each task)
             return muxing.mux(source, directory, task, lambda count: pipes.read_samples(_STDIN, count, task.channels))
         case wire.CutRequest() as part:
             return cutting.cut(source, os.fsdecode(request.output_directory or b""), part)
+        case wire.PictureRequest() as still:
+            return picturing.picture(source, still, request.limits, reports.content)
         case wire.EncodeRequest() as wanted:
             return recording.record(wanted, lambda count: pipes.read_samples(_STDIN, count, 1), reports.content)
         case wire.StreamRequest() as task:
