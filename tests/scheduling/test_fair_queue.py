@@ -160,6 +160,33 @@ def test_who_pauses_saves_nothing_up() -> None:
     assert Counter(served(queue, 20))["back"] == pytest.approx(10, abs=1)
 
 
+def test_who_asks_for_one_thing_at_a_time_gets_no_more_for_it() -> None:
+    """Its queue is empty each time its call is begun; the next one waits until the others had as much."""
+    queue: FairQueue[str] = FairQueue(2)
+    for _ in range(200):
+        queue.push(share(0), 1.0, "patient")
+    queue.push(share(1), 20.0, "one at a time")
+    order = []
+    for _ in range(120):
+        [item] = served(queue, 1)
+        order.append(item)
+        if item == "one at a time":
+            queue.push(share(1), 20.0, item)
+    assert order.count("one at a time") == pytest.approx(6, abs=1)
+
+
+def test_asking_and_taking_back_puts_nobody_ahead() -> None:
+    queue: FairQueue[str] = FairQueue(0)
+    for _ in range(10):
+        queue.push(share(1), 1.0, "steady")
+        assert queue.withdraw(queue.push(share(0), 1.0, "fickle"))
+    for _ in range(10):
+        queue.push(share(0), 1.0, "fickle")
+    queue.slots = 1
+    first = served(queue, 10)
+    assert first.count("fickle") == first.count("steady") == 5
+
+
 def test_live_goes_first_and_jobs_go_on_all_the_same() -> None:
     queue: FairQueue[str] = FairQueue(1)
     for _ in range(3):
