@@ -140,8 +140,8 @@ STORAGE_FREE_BYTES = _state(
 Counts = dict[str, float]
 """Value by sample; keys come from `_key`."""
 
-_sent: Counts = {}
-"""What of this process's counts is in Redis already, or on its way."""
+_sent: dict[tuple[str, ...], float] = {}
+"""What of this process's counts is in Redis already, or on its way; by name and values of labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,26 +157,29 @@ class _Families:
 def take_changes() -> Counts:
     """What was counted in this process since this was asked last. Who cannot send it calls `give_back`."""
     changes: Counts = {}
-    for key, value in _values({"counter", "histogram"}):
-        change = value - _sent.get(key, 0.0)
+    for sample in _samples({"counter", "histogram"}):
+        series = (sample.name, *sample.labels.values())
+        before = _sent.get(series)
         # A series begins at 0, empty buckets too: what grows from nothing has no rate.
-        if change or key not in _sent:
-            changes[key] = change
-            _sent[key] = value
+        if before is None or before != sample.value:
+            changes[_key(sample)] = sample.value - (before or 0.0)
+            _sent[series] = sample.value
     return changes
 
 
 def give_back(changes: Mapping[str, float]) -> None:
     """These were not sent; the next `take_changes` has them again."""
     for key, change in changes.items():
-        _sent[key] -= change
-        if not _sent[key]:
-            del _sent[key]
+        name, labels = json.loads(key)
+        series = (name, *labels.values())
+        _sent[series] -= change
+        if not _sent[series]:
+            del _sent[series]
 
 
 def process_gauges() -> Counts:
     """What this process has at this moment."""
-    return dict(_values({"gauge"}))
+    return {_key(sample): sample.value for sample in _samples({"gauge"})}
 
 
 def exposition(counts: Mapping[str, float], gauges: Iterable[Mapping[str, float]]) -> bytes:
@@ -209,13 +212,10 @@ def catalogue() -> list[MetricInfo]:
 _SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "gauge": ("",)}
 
 
-def _values(types: set[str]) -> Iterator[tuple[str, float]]:
+def _samples(types: set[str]) -> Iterator[Sample]:
     for family in COUNTED.collect():
-        if family.type not in types:
-            continue
-        for sample in family.samples:
-            if not sample.name.endswith("_created"):
-                yield _key(sample), sample.value
+        if family.type in types:
+            yield from (sample for sample in family.samples if not sample.name.endswith("_created"))
 
 
 def _key(sample: Sample) -> str:
