@@ -1,23 +1,21 @@
 """`POST /v1/audio/transcriptions` and `/translations`: what is said in a recording, written down."""
 
-import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from litestar import Request, Response, Router, post
 from litestar.datastructures import State
-from litestar.exceptions import InternalServerException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from litestar.response import ServerSentEvent
 
 from api.auth import PROTECTED
+from api.bodies import body_of
 from api.identity import for_keys
 from api.multipart import IncomingFile, multipart_form
 from api.openai_calls import as_events, exchange, opened, unless_they_leave
@@ -44,9 +42,8 @@ from octavia_stream.instant.tidying import PREFIX
 from octavia_stream.jobs.sources import choose_track
 from octavia_stream.languages import Language, parse_language
 from octavia_stream.media.info import MediaInfo
-from octavia_stream.media.probe import probe
 from octavia_stream.mt.routes import ENGLISH
-from octavia_stream.runtime import Runtime
+from octavia_stream.uploads.arrival import inspect
 
 MULTIPART = "multipart/form-data"
 FORM_OVERHEAD_BYTES = 256 * 1024
@@ -238,32 +235,14 @@ async def _received(request: Request[UUID, Any, State], services: Services, call
     if kind != MULTIPART or not options.get("boundary"):
         raise InvalidRequest(f"Send a form, {MULTIPART}, with the fields 'file' and 'model'.")
     try:
-        fields = await multipart_form(_body(request), options["boundary"], keep)
+        fields = await multipart_form(body_of(request), options["boundary"], keep)
         form = _form(fields)
-        info = await _inspected(runtime, key)
+        info = await inspect(runtime, key, "audio")
+        if not isinstance(info, MediaInfo):
+            raise MediaRejected("There is no sound in this file.")
         yield _Recording(key, size, info, form)
     finally:
         await runtime.objects.delete(key)
-
-
-async def _body(request: Request[UUID, Any, State]) -> AsyncIterator[bytes]:
-    """The body as it comes. Raises InvalidRequest when the client stops in the middle."""
-    try:
-        async for chunk in request.stream():
-            if chunk:
-                yield chunk
-    except InternalServerException as error:
-        raise InvalidRequest("The upload broke off; send it again.") from error
-
-
-async def _inspected(runtime: Runtime, key: str) -> MediaInfo:
-    """What the recording holds. Raises MediaRejected."""
-    with tempfile.TemporaryDirectory(prefix="octavia-probe-") as directory:
-        path = runtime.objects.local_path(key)
-        if path is None:
-            path = Path(directory) / "media"
-            await runtime.objects.download(key, path)
-        return await probe(path, runtime.settings.media)
 
 
 async def _bounded(chunks: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:

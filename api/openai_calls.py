@@ -46,12 +46,12 @@ async def exchange(
                         delivered_s = reply.spoken_s
                 yield reply
     finally:
-        await asyncio.shield(_settle(runtime, hold, kind, delivered_s))
+        await asyncio.shield(_settle(runtime, hold, call.id, kind, delivered_s))
 
 
-async def _settle(runtime: Runtime, hold: Hold | None, kind: JobKind, seconds: float) -> None:
+async def _settle(runtime: Runtime, hold: Hold | None, call_id: UUID, kind: JobKind, seconds: float) -> None:
     try:
-        await runtime.call_charges.settle(hold, kind, seconds)
+        await runtime.call_charges.settle(hold, call_id, kind, seconds)
     except DependencyUnavailable as error:
         # The hold ends by itself, and the answer was for nothing.
         log.warning("call_not_settled", reason=str(error))

@@ -24,10 +24,10 @@ from octavia_stream.errors import DependencyUnavailable
 from octavia_stream.events.feed import EventFeed
 from octavia_stream.events.owner_feed import OwnerFeed
 from octavia_stream.events.redis import RedisEvents
-from octavia_stream.jobs.charges import EveryCharge
-from octavia_stream.jobs.notices import Letters
 from octavia_stream.instant.charges import CallCharges
 from octavia_stream.instant.switchboard import Switchboard
+from octavia_stream.jobs.charges import EveryCharge
+from octavia_stream.jobs.notices import Letters
 from octavia_stream.jobs.postgres import PostgresJobStore
 from octavia_stream.quotas.job_quotas import JobQuotas
 from octavia_stream.quotas.quotas import Quotas
@@ -101,7 +101,9 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             ),
             owner_feed=await stack.enter_async_context(OwnerFeed(pool)),
             webhooks=WebhookStore(pool, settings.webhooks, settings.outbound),
-            call_charges=CallCharges(pool, charges.prices, settings.billing, settings.openai.deadline_s + HOLD_MARGIN_S),
+            call_charges=CallCharges(
+                pool, charges.prices, quotas, settings.billing, settings.openai.deadline_s + HOLD_MARGIN_S
+            ),
             quotas=quotas,
         )
 

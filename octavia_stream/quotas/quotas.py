@@ -73,6 +73,13 @@ class Quotas:
         await connection.execute(_FORGET_SOUND, owner_id)
         await connection.execute(_TAKE_SOUND, job_id, owner_id, seconds)
 
+    async def admit_call(self, connection: Connection, owner_id: UUID, call_id: UUID, seconds: float) -> None:
+        """Sound that is worked on at once is about to be taken; settled like a job's, under the call's id."""
+        usage = await self._locked(connection, owner_id)
+        _require(usage.quota("sound_seconds"), round(seconds))
+        await connection.execute(_FORGET_SOUND, owner_id)
+        await connection.execute(_TAKE_SOUND, call_id, owner_id, seconds)
+
     async def settle_job(self, connection: Connection, job_id: UUID, seconds: float | None) -> None:
         """A job has ended: what counts is this much; None: what it was submitted with. Raises nothing."""
         if seconds is None:

@@ -19,9 +19,10 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from octavia_stream.config import Settings
+from octavia_stream.config import Settings, TierSettings
 from octavia_stream.dubbing.engines import Engines, local
 from octavia_stream.dubbing.reading import expected_s
+from octavia_stream.errors import QuotaExceeded
 from octavia_stream.instant import switchboard
 from octavia_stream.instant.answering import CallServer
 from octavia_stream.instant.call import Alive
@@ -29,6 +30,7 @@ from octavia_stream.instant.charges import SPEAKING, CallCharges
 from octavia_stream.instant.tidying import PREFIX, tidy
 from octavia_stream.languages import Language
 from octavia_stream.models.registry import Registry
+from octavia_stream.quotas.quotas import Quotas
 from octavia_stream.runtime import Runtime
 from octavia_stream.scheduling.share import alike
 from octavia_stream.testing import ScriptedSynthesizer, ScriptedTranscriber, ScriptedTranslator
@@ -353,7 +355,7 @@ def house_voice(house: House) -> Voice:
 async def test_what_killed_processes_leave_goes_by_itself(house: House) -> None:
     runtime, owner = house.runtime, house.somebody.id
     await runtime.objects.put(f"{PREFIX}/left", b"a recording")
-    charges = CallCharges(runtime.pool, runtime.charges.prices, runtime.settings.billing, 0.0)
+    charges = CallCharges(runtime.pool, runtime.charges.prices, runtime.quotas, runtime.settings.billing, 0.0)
     hold = await charges.hold(owner, uuid4(), SPEAKING, 60.0)
     assert hold is not None
     assert await tidy(runtime.credits, runtime.objects, timedelta(hours=1)) == 1
@@ -361,3 +363,14 @@ async def test_what_killed_processes_leave_goes_by_itself(house: House) -> None:
     assert await tidy(runtime.credits, runtime.objects, timedelta(0)) == 1
     assert not await runtime.objects.exists(f"{PREFIX}/left")
     assert (await balance(house))[1] == 0
+
+
+async def test_sound_that_is_answered_at_once_counts_in_the_quota(house: House, settings: Settings) -> None:
+    runtime = house.runtime
+    used = await runtime.quotas.usage(runtime.pool, house.somebody.id)
+    # All that was heard and spoken above, and of what failed nothing.
+    assert 60 < used.quota("sound_seconds").used < 600
+    bounded = Quotas(settings.limits.model_copy(update={"standard": TierSettings(sound_minutes=1)}))
+    charges = CallCharges(runtime.pool, runtime.charges.prices, bounded, runtime.settings.billing, 60.0)
+    with pytest.raises(QuotaExceeded):
+        await charges.hold(house.somebody.id, uuid4(), SPEAKING, 1.0)
