@@ -269,9 +269,9 @@ async def _submits(api: _Api, server: Server) -> Measured:
 async def _uploads(api: _Api, server: Server) -> Measured:
     file = api.directory / "large.wav"
     if not file.exists():
-        # A minute of noise at 16 kHz, over and over: nothing on the way can make it smaller.
+        # Noise at 48 kHz, over and over: nothing on the way can make it smaller.
         noise = np.random.default_rng(7).uniform(-0.1, 0.1, 960_000).astype(np.float32)
-        write_wav(file, AudioChunk(noise, 16_000), round(api.size.upload_mib * MIB / 1_920_000))
+        write_wav(file, AudioChunk(noise, 48_000), round(api.size.upload_mib * MIB / 1_920_000))
     ask = Ask("POST", "/upload")
     if server is api.server:
         ask = Ask("POST", "/api/v1/upload?file_type=audio&filename=large.wav", api.token)
