@@ -18,13 +18,25 @@ def worker_scratch(parent: Path) -> Iterator[Path]:
     parent.mkdir(parents=True, exist_ok=True)
     for directory in parent.iterdir():
         _remove_if_abandoned(directory)
-    directory = Path(tempfile.mkdtemp(prefix="worker-", dir=parent))
-    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    directory, lock = _locked_directory(parent)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+        os.close(lock)
+
+
+def _locked_directory(parent: Path) -> tuple[Path, int]:
+    """A new directory and its lock. A worker that starts at the same time may remove it before it is locked."""
+    while True:
+        directory = Path(tempfile.mkdtemp(prefix="worker-", dir=parent))
+        try:
+            lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if directory.exists():
+            return directory, lock
         os.close(lock)
 
 
