@@ -34,7 +34,7 @@ OPEN_TO: dict[str, tuple[str, ...]] = {
     "uploads:write": (
         *("giveUpload", "upload", "listUploads", "getUpload", "deleteUpload", "createResumableUpload"),
         *("resumableUpload", "continueResumableUpload", "overriddenResumableUpload", "endResumableUpload"),
-        *("linkUpload", "uploadFromUrl"),
+        *("linkUpload", "uploadFromUrl", "getThumbnail", "getPeaks"),
     ),
     "billing:read": ("getBalance", "listTransactions"),
     "audio:write": ("openaiListModels", "openaiCreateSpeech", "openaiCreateTranscription", "openaiCreateTranslation"),
