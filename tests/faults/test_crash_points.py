@@ -52,6 +52,9 @@ polar_product_id = "product-1"
 """
 SECRET = b"a secret of Polar, 32 bytes long"
 PAST = timedelta(0)
+ADVISORY_LOCKS = """
+pg_locks join pg_database on pg_database.oid = database and datname = current_database() where locktype = 'advisory'
+"""
 GUARD_S = 60.0
 
 
@@ -115,6 +118,8 @@ class Server:
     async def reborn(self) -> None:
         """Another api for one that has killed itself."""
         await self.api.killed()
+        # Postgres lets go of what the dead held when it has noticed; a cleaner that comes sooner waits for an hour.
+        await self.none_left(ADVISORY_LOCKS)
         self.api = api_life(self.settings, self.listening)
 
     async def die_at_start(self, **changes: Any) -> None:
