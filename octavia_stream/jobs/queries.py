@@ -9,7 +9,8 @@ _JOB = """
 # The foreign key says so too; this form tells "not yours" without an error.
 CREATE = f"""
 insert into job (id, owner_id, kind, upload_id, options, created_by, created_request_id)
-select $1, upload.owner_id, $3, upload.id, $5, (select id from account where id = $6 for key share), $7 from upload where upload.id = $4 and upload.owner_id = $2
+select $1, upload.owner_id, $3, upload.id, $5, (select id from account where id = $6 for key share), $7
+from upload where upload.id = $4 and upload.owner_id = $2
 for key share
 on conflict (id) do nothing
 returning {_JOB}
