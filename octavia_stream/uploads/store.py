@@ -113,7 +113,7 @@ class UploadStore:
         return upload
 
     async def give(self, upload_id: UUID, owner_id: UUID, to: UUID) -> Upload:
-        """Make it another owner's, such as a team's. Raises NotFound, QuotaExceeded; Conflict when jobs were made of it."""
+        """Make it another owner's, such as a team's. Raises NotFound, QuotaExceeded, and Conflict when jobs use it."""
         async with self._database.transaction() as connection:
             upload = _upload(await connection.fetchrow(_LOCK, upload_id, owner_id))
             if await connection.fetchval(_IS_USED, upload_id, owner_id):
