@@ -159,7 +159,9 @@ async def test_an_administrator_finds_the_job_by_its_request_and_what_works_on_i
     assert cluster["deployments"].keys() == {"Asr", "Mt", "Tts", "JobWorker"}
     assert cluster["deployments"]["Tts"]["replicas"] == {"RUNNING": 2}
     assert [node["alive"] for node in cluster["nodes"]] == [True]
-    assert (await http.get("/readyz")).json() == {"status": "ready"}
+    async with asyncio.timeout(60):
+        while (await http.get("/readyz")).json() != {"status": "ready"}:
+            await asyncio.sleep(0.2)
 
 
 async def test_the_numbers_of_worker_and_replicas_are_read_at_the_api(http: httpx.AsyncClient, job_id: str) -> None:

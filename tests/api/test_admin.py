@@ -196,8 +196,7 @@ async def test_what_runs_is_shown_as_it_told_itself(admin: Person, runtime: Runt
     async with Presence(runtime.redis, "worker", detail) as worker:
         await worker.tell()
         processes = (await admin.http.get("/api/v1/admin/nodes")).json()["processes"]
-    (one,) = [process for process in processes if process["role"] == "worker"]
-    assert one["cluster"]["deployments"] == {"Asr": {"RUNNING": 2}}
+    assert {"Asr": {"RUNNING": 2}} in [process["cluster"].get("deployments") for process in processes]
 
 
 async def test_retention_says_what_would_go_and_goes_when_told(
