@@ -160,7 +160,7 @@ async def test_an_administrator_finds_the_job_by_its_request_and_what_works_on_i
     assert cluster["deployments"]["Tts"]["replicas"] == {"RUNNING": 2}
     assert [node["alive"] for node in cluster["nodes"]] == [True]
     async with asyncio.timeout(60):
-        while (await http.get("/readyz")).json() != {"status": "ready"}:
+        while (await http.get("/readyz")).json() != {"status": "ready"}:  # noqa: ASYNC110
             await asyncio.sleep(0.2)
 
 
