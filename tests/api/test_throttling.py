@@ -22,10 +22,17 @@ from api.throttling import RATE_OPT, UNCOUNTED, class_of
 from octavia_stream.config import LimitSettings, Settings, TierSettings
 from octavia_stream.quotas import throttle
 from octavia_stream.runtime import Runtime, open_runtime
+from tests.api.api_process import ApiProcess
 from tests.api.conftest import Person, person, serving
-from tests.api.test_process import ApiProcess
 
 pytestmark = pytest.mark.services
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is busy for a second is not a Redis that is away."""
+    monkeypatch.setattr(throttle, "TIMEOUT_S", 60.0)
+
 
 UNBOUNDED = {"reads_per_minute": 0, "writes_per_minute": 0, "uploads_per_minute": 0}
 
