@@ -259,10 +259,10 @@ async def _reads(api: _Api, server: Server) -> Measured:
 
 
 async def _submits(api: _Api, server: Server) -> Measured:
-    asks = [Ask("POST", "/process")] * api.size.submits
-    if server is api.server:
-        jobs = [await _new_job(api) for _ in range(api.size.submits)]
-        asks = [Ask("POST", f"/api/v1/jobs/{job}/process", api.token) for job in jobs]
+    if server is api.bare:
+        return await _load(server, Requests(server.port, [Ask("POST", "/process")], CONNECTIONS, api.size.read_s, 202))
+    jobs = [await _new_job(api) for _ in range(api.size.submits)]
+    asks = [Ask("POST", f"/api/v1/jobs/{job}/process", api.token) for job in jobs]
     return await _load(server, Requests(server.port, asks, CONNECTIONS, None, 202))
 
 
