@@ -15,6 +15,7 @@ FORBIDDEN_TO_PACKAGE = {
 }
 CORRIDOR = ("audio", "vad", "asr", "mt", "tts", "media", "captions", "dubbing")
 UPPER_FLOORS = ("jobs", "accounts", "uploads", "storage", "database", "services", "cli", "launcher", "runtime")
+UPPER_FLOORS += ("instant", "webhooks")
 
 
 def imports(path: Path) -> Iterator[str]:
