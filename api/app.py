@@ -15,8 +15,8 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, License, SecurityScheme
 
 from api.account import account_router
-from api.all_events import stream_events, watch_all
 from api.admin import admin_router
+from api.all_events import stream_events, watch_all
 from api.auth import BEARER_SCHEME, TICKET_SCHEME, BearerAuthentication, auth_router
 from api.billing import billing_router
 from api.correlation import Correlation
@@ -65,10 +65,10 @@ from octavia_stream.quotas.throttle import Throttle
 from octavia_stream.runtime import Runtime, load_secret, open_runtime, storage_url
 from octavia_stream.telemetry.process_card import Presence
 from octavia_stream.telemetry.state import ServerState
-from octavia_stream.webhooks.deliverer import delivering
 from octavia_stream.uploads.pieces import Pieces
 from octavia_stream.uploads.previews import Previews
 from octavia_stream.uploads.sweeping import UploadSweep
+from octavia_stream.webhooks.deliverer import delivering
 
 OpenRuntime = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
 

@@ -67,7 +67,11 @@ def settings(database_url: str, redis_url: str, tmp_path_factory: pytest.TempPat
     """Settings of a server with a home, a database and a storage of the module's own."""
     home = tmp_path_factory.mktemp("home")
     # All tests come from one address, and the counts outlive a module: tests of limits set their own.
-    limits: dict[str, object] = {"log_in_attempts_per_address": 100_000, "sign_ups_per_address": 100_000, "log_in_attempts": 1000}
+    limits: dict[str, object] = {
+        "log_in_attempts_per_address": 100_000,
+        "sign_ups_per_address": 100_000,
+        "log_in_attempts": 1000,
+    }
     limits |= {"password_resets_per_address": 100_000, "requests_per_address": 0}
     limits["standard"] = {"reads_per_minute": 0, "writes_per_minute": 0, "uploads_per_minute": 0}
     return Settings.model_validate(

@@ -22,7 +22,12 @@ WRONG = "a wrong password"
 @asynccontextmanager
 async def limited(settings: Settings, proxies: tuple[str, ...] = (), **limits: int) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a server with these limits."""
-    generous = {"log_in_attempts_per_address": 100_000, "sign_ups_per_address": 100_000, "requests_per_address": 0, **limits}
+    generous = {
+        "log_in_attempts_per_address": 100_000,
+        "sign_ups_per_address": 100_000,
+        "requests_per_address": 0,
+        **limits,
+    }
     with_limits = settings.model_copy(
         update={
             "limits": LimitSettings(**generous),
