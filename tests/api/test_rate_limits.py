@@ -30,7 +30,7 @@ async def limited(settings: Settings, proxies: tuple[str, ...] = (), **limits: i
     }
     with_limits = settings.model_copy(
         update={
-            "limits": LimitSettings(**generous),
+            "limits": LimitSettings.model_validate(generous),
             "api": settings.api.model_copy(update={"trusted_proxies": proxies}),
         }
     )
