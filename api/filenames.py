@@ -18,7 +18,8 @@ def download_name(source: str, artifact: str, source_language: str | None, resul
     """What a result is called on the user's disk: `talk.mp4` and `dub.mkv` into `pt` → `talk.pt.mkv`.
 
     Artifacts that are named after a language, as `dub.pt.mkv` and `pt.srt` are, keep its name; `source` stands for the
-    source's, other ones are in that of the result. A source that is named after its language, as `talk.en.srt` is, does not keep that.
+    source's, other ones are in that of the result. A source that is named after its language, as `talk.en.srt` is, does
+    not keep that.
     """
     stem = PurePosixPath(display_name(source)).stem[:STEM_MAX]
     if source_language is not None and stem.lower().endswith(f".{source_language}"):
