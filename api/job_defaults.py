@@ -50,7 +50,7 @@ async def _with_source(asked: Any, owner_id: UUID, settings: AccountSettings, se
         return asked
     if isinstance(asked, (Video, AudioTranslation, SubtitleGeneration)) and asked.source_language is UNSET:
         return msgspec.structs.replace(asked, source_language=source)
-    if isinstance(asked, SubtitleTranslation) and asked.source_language is None:
+    if isinstance(asked, SubtitleTranslation) and asked.source_language is None and asked.upload_id is not None:
         upload = await services.runtime.uploads.get(asked.upload_id, owner_id)
         stated = is_subtitle_file(upload) and msgspec.convert(upload.media_info, SubtitleInfo).language
         return asked if stated else msgspec.structs.replace(asked, source_language=source)

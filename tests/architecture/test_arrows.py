@@ -14,8 +14,10 @@ FORBIDDEN_TO_PACKAGE = {
     "deployments": {"litestar", "api"},
 }
 CORRIDOR = ("audio", "vad", "asr", "mt", "tts", "media", "captions", "dubbing")
-UPPER_FLOORS = ("jobs", "accounts", "uploads", "storage", "database", "services", "cli", "launcher", "runtime")
-UPPER_FLOORS += ("instant", "webhooks")
+UPPER_FLOORS = (
+    *("jobs", "accounts", "uploads", "storage", "database", "services", "cli", "launcher", "runtime"),
+    *("instant", "webhooks"),
+)
 
 
 def imports(path: Path) -> Iterator[str]:
