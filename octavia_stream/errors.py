@@ -60,9 +60,8 @@ class AddressRefused(OctaviaError):
 
 
 class SourceUnavailable(OctaviaError):
-    """The server that has the file does not answer; a retry later may help."""
+    """The server that has the file does not answer. No fault of ours that a client should ask again for by itself."""
 
-    retryable = True
     code = "source_unavailable"
 
 
