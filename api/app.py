@@ -97,7 +97,8 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
             app.state.services = _services(runtime, orders, limits, throttle)
             cleaning = asyncio.create_task(app.state.services.cleaner.run(), name="retention")
             longest = timedelta(seconds=settings.openai.deadline_s)
-            tidying = asyncio.create_task(keep_tidy(runtime.credits, runtime.objects, longest), name="calls: tidy")
+            keeping = keep_tidy(runtime.credits, runtime.call_charges, runtime.objects, longest)
+            tidying = asyncio.create_task(keeping, name="calls: tidy")
             writing = asyncio.create_task(_send_letters(runtime, app.state.services.mail), name="letters")
             try:
                 yield

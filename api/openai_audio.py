@@ -34,6 +34,7 @@ from api.transcript_formats import (
     whole_text,
 )
 from octavia_stream.config import OpenAISettings
+from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.database.uuid7 import uuid7
 from octavia_stream.errors import EngineUnavailable, InvalidRequest, MediaRejected, MediaTooLarge
 from octavia_stream.instant.call import Call, Finished, Heard, Reply, Transcribe
@@ -230,6 +231,7 @@ async def _received(request: Request[UUID, Any, State], services: Services, call
         nonlocal size
         chunks = _bounded(incoming.chunks, runtime.settings.openai.max_upload_bytes)
         size = (await runtime.objects.put_stream(key, chunks)).size
+        crash_point(CrashPoint.RECORDING_STORED)
 
     kind, options = request.content_type
     if kind != MULTIPART or not options.get("boundary"):

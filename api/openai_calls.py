@@ -15,6 +15,7 @@ from litestar.response.sse import ServerSentEventMessage
 from api.errors import problem_of
 from api.openai_errors import OpenAIError, fault_of
 from octavia_stream.billing.transfer import Hold
+from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.errors import DependencyUnavailable, InvalidRequest, OctaviaError
 from octavia_stream.instant.call import Call, Finished, Heard, Reply, Sound
 from octavia_stream.jobs.job import JobKind
@@ -33,6 +34,7 @@ async def exchange(
     Raises InsufficientCredits, and what `Switchboard.call` raises.
     """
     hold = await runtime.call_charges.hold(owner_id, call.id, kind, quoted_s)
+    crash_point(CrashPoint.CALL_HELD)
     delivered_s = 0.0
     try:
         async with aclosing(runtime.switchboard.call(owner_id, call)) as replies:
@@ -50,11 +52,13 @@ async def exchange(
 
 
 async def _settle(runtime: Runtime, hold: Hold | None, call_id: UUID, kind: JobKind, seconds: float) -> None:
+    crash_point(CrashPoint.CALL_ANSWERED)
     try:
         await runtime.call_charges.settle(hold, call_id, kind, seconds)
     except DependencyUnavailable as error:
         # The hold ends by itself, and the answer was for nothing.
         log.warning("call_not_settled", reason=str(error))
+    crash_point(CrashPoint.CALL_SETTLED)
 
 
 async def unless_they_leave(request: Request[UUID, Any, State], work: Coroutine[Any, Any, T]) -> T:

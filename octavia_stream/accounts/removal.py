@@ -74,6 +74,7 @@ class Removal:
             _require_empty((await ledger.balance(connection, team_id)).balance)
             await _remove_owned(connection, [team_id])
             await connection.execute(_DELETE_TEAMS, [team_id])
+        crash_point(CrashPoint.TEAM_FORGOTTEN)
         await self.remove_objects()
 
     async def remove_objects(self) -> int:

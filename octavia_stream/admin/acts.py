@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.database.pool import Connection, Database
 from octavia_stream.database.uuid7 import uuid7
 from octavia_stream.errors import Conflict, InvalidRequest
@@ -100,6 +101,7 @@ class ActStore:
         """As `write_down`, before something that has a transaction of its own: then it says what was asked for."""
         async with self._database.transaction() as connection:
             await write_down(connection, actor, deed)
+        crash_point(CrashPoint.DEED_WRITTEN_DOWN)
 
     async def list_acts(self, limit: int, before: UUID | None = None, subject: str | None = None) -> list[Act]:
         """Newest first; `before` is the last id of the page before."""

@@ -10,6 +10,7 @@ from octavia_stream.accounts.store import normal_email
 from octavia_stream.admin.acts import Actor, Deed, write_down
 from octavia_stream.billing import ledger
 from octavia_stream.billing.transfer import Transfer
+from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.database.pool import Connection, Database
 from octavia_stream.errors import Conflict, InvalidRequest, NotFound
 from octavia_stream.quotas.quotas import Quotas
@@ -129,7 +130,9 @@ class UserDirectory:
             if not await connection.fetchval(_OWNS, owner_id):
                 raise NotFound("There is no such account and no such team.")
             transfer = await ledger.adjust(connection, owner_id, amount, key=own_key, reason=reason)
+            crash_point(CrashPoint.CREDITS_ADJUSTED)
             await write_down(connection, actor, deed)
+        crash_point(CrashPoint.ADJUSTMENT_RECORDED)
         return transfer
 
     async def grant_admin(self, actor: Actor, email: str, reason: str) -> None:

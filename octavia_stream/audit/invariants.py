@@ -49,9 +49,22 @@ _IN_ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("I3", "wrong_purses", queries.WRONG_PURSES, "jobs paid with credits of another owner"),
     ("I6", "ownerless_teams", queries.OWNERLESS_TEAMS, "teams without exactly one owner"),
     ("I6", "strangers", queries.STRANGERS, "jobs of people that others asked for"),
+    ("I3", "room_left", queries.ROOM_LEFT, "uploads that are over and still take room in a quota"),
     ("I5", "gaps", queries.GAPS, "jobs whose events are not numbered 1, 2, 3 …"),
     ("I5", "regressions", queries.REGRESSIONS, "times that a job's percentage fell"),
     ("I5", "wrong_endings", queries.WRONG_ENDINGS, "jobs that did not tell their end exactly once"),
+)
+
+# Of the deadline: what waits longer than that is forgotten.
+_WAITING: tuple[tuple[str, str, str, str], ...] = (
+    ("I1", "stuck", queries.STUCK, "accepted jobs that nobody has worked on for too long"),
+    ("I5", "messages_left", queries.MESSAGES_LEFT, "webhooks' messages that nobody has tried to tell for too long"),
+    ("I5", "letters_left", queries.LETTERS_LEFT, "letters that nobody has tried to send for too long"),
+)
+# Of the grace: it should have gone by itself.
+_LEFT: tuple[tuple[str, str, str, str], ...] = (
+    ("I3", "holds_left", queries.HOLDS_LEFT, "credits that are held past their time"),
+    ("I3", "sound_left", queries.SOUND_LEFT, "jobs and calls that are over and whose sound was never settled"),
 )
 
 
@@ -66,11 +79,12 @@ async def audit(
 ) -> Audit:
     """Count every breach that can be seen from here. It changes nothing.
 
-    deadline_s: how long an accepted job may wait for a worker. grace_s: how old something without an owner must be
-    to count as left over. content: also read every stored object, and compare it with what was written.
+    deadline_s: how long an accepted job may wait for a worker, and a message for somebody who tells it. grace_s: how
+    old something without an owner must be to count as left over. content: also read every stored object, and compare
+    it with what was written.
     Raises DependencyUnavailable, StorageUnavailable.
     """
-    in_rows = await _rows(database, deadline_s)
+    in_rows = await _rows(database, deadline_s, grace_s)
     books = await audit_ledger(database)
     kept = await check_kept(database, objects, content=content)
     before = await _now(database) - timedelta(seconds=grace_s)
@@ -102,14 +116,18 @@ async def remove_orphans(database: Database, objects: ObjectStore, age: timedelt
     return count, freed
 
 
-async def _rows(database: Database, deadline_s: float) -> list[Breach]:
+async def _rows(database: Database, deadline_s: float, grace_s: float) -> list[Breach]:
     """What the database says of itself, all as of one instant."""
     async with database.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.execute(f"set local statement_timeout = '{QUERY_TIMEOUT_S:.0f}s'")
-        stuck = await _count(connection, queries.STUCK, deadline_s)
+        asked = [
+            *[(one, (deadline_s,)) for one in _WAITING],
+            *[(one, (grace_s,)) for one in _LEFT],
+            *[(one, ()) for one in _IN_ROWS],
+        ]
         return [
-            Breach("I1", "stuck", stuck, "accepted jobs that nobody has worked on for too long"),
-            *[Breach(label, name, await _count(connection, query), text) for label, name, query, text in _IN_ROWS],
+            Breach(label, name, await _count(connection, query, *limits), text)
+            for (label, name, query, text), limits in asked
         ]
 
 

@@ -7,6 +7,31 @@ where submitted_at is not null and status in ('pending', 'processing')
     and greatest(submitted_at, lease_until) < now() - make_interval(secs => $1)
 """
 
+# Nobody has tried to tell them for `$1` seconds.
+MESSAGES_LEFT = """
+select count(*) from webhook_delivery delivery join webhook_endpoint endpoint on endpoint.id = delivery.endpoint_id
+where delivery.state = 'waiting' and endpoint.enabled and delivery.next_at < now() - make_interval(secs => $1)
+"""
+
+LETTERS_LEFT = "select count(*) from letter where next_try_at < now() - make_interval(secs => $1)"
+
+# Their time was over `$1` seconds ago.
+HOLDS_LEFT = """
+select count(*) from credit_hold where state = 'open' and expires_at < now() - make_interval(secs => $1)
+"""
+
+# Taken `$1` seconds ago or earlier, for jobs that have ended and calls that nobody answers any more.
+SOUND_LEFT = """
+select count(*) from sound_use sound left join job on job.id = sound.job_id
+where sound.settled_at is null and sound.taken_at < now() - make_interval(secs => $1)
+    and (job.id is null or job.status in ('completed', 'failed', 'cancelled'))
+"""
+
+# An upload in pieces and the room for it end in one transaction.
+ROOM_LEFT = """
+select count(*) from open_upload room where not exists (select from resumable_upload where id = room.id)
+"""
+
 # A submission and its event are one transaction.
 UNTOLD = """
 select count(*) from job where submitted_at is not null

@@ -37,7 +37,7 @@ def show_audit(
     quick
         Compare the sizes of stored files without reading them.
     deadline_s
-        How long an accepted job may wait for a worker, in seconds.
+        How long an accepted job may wait for a worker, and a message for somebody who tells it, in seconds.
     grace_s
         How old something without an owner must be to count as left over, in seconds.
     """

@@ -1,7 +1,8 @@
 """What calls cost: credits are held before the work, and charged by the second for what was delivered. They count in
 the quota of sound as jobs do, charged or not.
 
-A hold ends by itself when the process that made it is killed: nothing is charged for an answer nobody saw the end of.
+What a process leaves that is killed before it has settled a call goes by itself when the time of the call is over:
+the hold ends, and the sound counts for nothing.
 """
 
 from uuid import UUID
@@ -59,3 +60,7 @@ class CallCharges:
                 return
             due = min(hold.amount, self._prices.quote(kind, seconds))
             await ledger.capture(connection, hold, due, reason=kind if due else "Nothing was delivered.")
+
+    async def settle_lost(self) -> int:
+        """Let the sound go of calls that were never settled, past the time of their holds; returns how many."""
+        return await self._quotas.settle_lost_calls(self._database, self._lifetime_s)

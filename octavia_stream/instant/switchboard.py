@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from octavia_stream.config import OpenAISettings
+from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.errors import DependencyUnavailable, EngineUnavailable, Overloaded, RateLimited
 from octavia_stream.instant.call import Alive, Call, Finished, Refused, Reply
 
@@ -99,6 +100,7 @@ class Switchboard:
             )
         if await self._asked(self._client.rpush(_WAITING, entry)) > self._settings.waiting_calls:
             raise Overloaded("Too many requests wait already; try again in some seconds.")
+        crash_point(CrashPoint.CALL_QUEUED)
 
     async def _listen(self, call: Call, entry: bytes) -> AsyncGenerator[Reply]:
         started = heard = time.monotonic()
@@ -156,6 +158,7 @@ class Switchboard:
         found: Any = await self._asked(cast("Any", self._client.blpop([_WAITING], timeout=wait_s)), wait_s + TIMEOUT_S)
         if found is None:
             return None
+        crash_point(CrashPoint.CALL_TAKEN)
         call = self._call_decoder.decode(found[1])
         return call if await self.wanted(call.id) else None
 

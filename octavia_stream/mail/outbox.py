@@ -10,6 +10,7 @@ from uuid import UUID
 
 import structlog
 
+from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.database.pool import Connection, Database, Row
 from octavia_stream.database.uuid7 import uuid7
 from octavia_stream.errors import DependencyUnavailable
@@ -68,6 +69,8 @@ class Outbox:
         for row in await self._database.fetch(_GIVE_UP, GIVE_UP_DAYS):
             log.warning("letter_given_up", letter=str(row["id"]))
         due = await self._database.fetch(_TAKE, limit, LAST_RETRY_S, FIRST_RETRY_S)
+        if due:
+            crash_point(CrashPoint.LETTER_TAKEN)
         for row in due:
             await self._send(row)
         return len(due)
@@ -78,4 +81,5 @@ class Outbox:
         except DependencyUnavailable as error:
             log.warning("letter_not_taken", letter=str(row["id"]), reason=str(error))
         else:
+            crash_point(CrashPoint.LETTER_SENT)
             await self._database.execute(_SENT, row["id"])

@@ -41,6 +41,12 @@ select
 _TAKE_SOUND = "insert into sound_use (job_id, owner_id, seconds) values ($1, $2, $3)"
 _SETTLE_SOUND = "update sound_use set seconds = $2, settled_at = now() where job_id = $1 and settled_at is null"
 _CLOSE_SOUND = "update sound_use set settled_at = now() where job_id = $1 and settled_at is null"
+_SETTLE_LOST = """
+update sound_use set seconds = 0, settled_at = now()
+where settled_at is null and taken_at <= now() - make_interval(secs => $1)
+    and not exists (select from job where job.id = sound_use.job_id)
+returning id
+"""
 _FORGET_SOUND = f"""
 delete from sound_use where owner_id = $1 and settled_at is not null
     and taken_at <= now() - interval '{WINDOW_DAYS} days'
@@ -86,6 +92,10 @@ class Quotas:
             await connection.execute(_CLOSE_SOUND, job_id)
         else:
             await connection.execute(_SETTLE_SOUND, job_id, seconds)
+
+    async def settle_lost_calls(self, database: Database, lifetime_s: float) -> int:
+        """Calls that nobody settled for so long were lost, and count for nothing. Returns how many."""
+        return len(await database.fetch(_SETTLE_LOST, lifetime_s))
 
     async def admit_upload(self, connection: Connection, owner_id: UUID, size: int) -> None:
         """A file of this many bytes is about to be recorded."""

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.errors import NotFound
 from octavia_stream.media.info import MediaInfo
 from octavia_stream.media.previews import peaks, thumbnail
@@ -66,6 +67,7 @@ class Previews:
                     return await objects.get(key)
                 content = await make()
             await objects.put(key, content)
+            crash_point(CrashPoint.PREVIEW_STORED)
             return content
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.database.pool import Connection, Database, Row
 from octavia_stream.errors import Conflict, InvalidRequest, NotFound
 from octavia_stream.quotas.quotas import UPLOAD_OPEN_H, Quotas
@@ -44,7 +45,11 @@ where id = $1 and received = size and refusal is null and coalesce(finishing_unt
 """
 _STILL_AT_IT = "update resumable_upload set finishing_until = now() + make_interval(secs => $2) where id = $1"
 _LET_GO = "update resumable_upload set finishing_until = null where id = $1"
-_REFUSE = "update resumable_upload set refusal = $2, finishing_until = null where id = $1"
+# Its pieces go also when whoever refuses it does not get to that.
+_REFUSE = """
+with refused as (update resumable_upload set refusal = $2, finishing_until = null where id = $1 returning id)
+insert into object_removal (key, is_prefix) select 'tus/' || id, true from refused on conflict do nothing
+"""
 _DELETE = "delete from resumable_upload where id = $1 returning id"
 _DELETE_OWN = "delete from resumable_upload where id = $1 and owner_id = $2 returning id"
 _DELETE_EXPIRED = """
@@ -106,6 +111,7 @@ class ResumableUploads:
             row = await connection.fetchrow(
                 _OPEN, upload_id, owner_id, created_by, display_name(filename), file_type, metadata, size, UPLOAD_OPEN_H
             )
+        crash_point(CrashPoint.UPLOAD_OPENED)
         return _upload(row)
 
     async def get(self, upload_id: UUID, owner_id: UUID) -> ResumableUpload:
@@ -125,6 +131,7 @@ class ResumableUploads:
                 raise InvalidRequest("The pieces are too small for a file of this size; send larger ones.")
             columns = [part.start for part in parts], [part.size for part in parts], [part.key for part in parts]
             await connection.execute(_ADD_PARTS, upload_id, *columns)
+        crash_point(CrashPoint.PIECE_RECORDED)
 
     async def parts(self, upload_id: UUID) -> list[Part]:
         """All pieces, in order."""
@@ -147,6 +154,7 @@ class ResumableUploads:
         async with self._database.transaction() as connection:
             await self._quotas.close_upload(connection, upload_id)
             await connection.execute(_REFUSE, upload_id, reason)
+        crash_point(CrashPoint.UPLOAD_REFUSED)
 
     async def close(self, connection: Connection, upload_id: UUID) -> None:
         """Within the transaction that records the upload it has become. Raises Conflict when another has done that."""
@@ -160,6 +168,7 @@ class ResumableUploads:
             if await connection.fetchval(_DELETE_OWN, upload_id, owner_id) is None:
                 raise NotFound("There is no such upload, or it is not yours.")
             await self._quotas.close_upload(connection, upload_id)
+        crash_point(CrashPoint.UPLOAD_GIVEN_UP)
 
     async def delete_expired(self, limit: int) -> list[UUID]:
         """Forget uploads whose time is over."""
@@ -167,6 +176,8 @@ class ResumableUploads:
             rows = await connection.fetch(_DELETE_EXPIRED, limit)
             for row in rows:
                 await self._quotas.close_upload(connection, row["id"])
+        if rows:
+            crash_point(CrashPoint.UPLOADS_LAPSED)
         return [row["id"] for row in rows]
 
 

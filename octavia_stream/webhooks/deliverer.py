@@ -14,6 +14,7 @@ import httpx
 import structlog
 
 from octavia_stream.config import OutboundSettings, WebhookSettings
+from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.errors import AddressRefused, DependencyUnavailable
 from octavia_stream.net.guarded_http import guarded_client
 from octavia_stream.telemetry.metrics import WEBHOOK_ATTEMPTS
@@ -97,6 +98,7 @@ class Deliverer:
     async def _attempt(self, client: httpx.AsyncClient, due: DueDelivery) -> None:
         """One attempt and its conclusion. Never raises except when cancelled."""
         status, error = await self._post(client, due)
+        crash_point(CrashPoint.DELIVERY_POSTED)
         try:
             if error is None and status is not None:
                 await self._store.delivered(due.id, status)

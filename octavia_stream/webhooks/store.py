@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from octavia_stream.config import OutboundSettings, WebhookSettings
+from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.database.pool import Database, Row
 from octavia_stream.database.uuid7 import uuid7
 from octavia_stream.errors import Conflict, NotFound
@@ -120,6 +121,8 @@ class WebhookStore:
     async def take(self, limit: int, for_s: float, per_endpoint: int) -> list[DueDelivery]:
         """What is due, taken for `for_s` seconds; then it is due again, unless it was concluded."""
         rows = await self._database.fetch(queries.TAKE, limit, for_s, per_endpoint)
+        if rows:
+            crash_point(CrashPoint.DELIVERY_TAKEN)
         return [
             msgspec.convert({**row, "payload": msgspec.Raw(msgspec.json.encode(row["payload"]))}, DueDelivery)
             for row in rows
@@ -128,10 +131,12 @@ class WebhookStore:
     async def delivered(self, delivery_id: UUID, status: int) -> None:
         """It arrived."""
         await self._database.execute(queries.DELIVERED, delivery_id, status)
+        crash_point(CrashPoint.DELIVERY_RECORDED)
 
     async def failed(self, due: DueDelivery, status: int | None, error: str, again_s: float | None) -> None:
         """It did not. again_s: when to try again; None: never. An endpoint that fails for too long is switched off."""
         await self._database.execute(queries.FAILED, due.id, status, error, again_s)
+        crash_point(CrashPoint.DELIVERY_FAILED)
         days = self._settings.disable_after_days
         reason = f"Nothing arrived here for {days} days; the last error was: {error}"
         await self._database.execute(queries.DISABLE, due.endpoint_id, reason, float(days * 86_400))

@@ -355,12 +355,16 @@ def house_voice(house: House) -> Voice:
 async def test_what_killed_processes_leave_goes_by_itself(house: House) -> None:
     runtime, owner = house.runtime, house.somebody.id
     await runtime.objects.put(f"{PREFIX}/left", b"a recording")
+    used = (await runtime.quotas.usage(runtime.pool, owner)).quota("sound_seconds").used
     charges = CallCharges(runtime.pool, runtime.charges.prices, runtime.quotas, runtime.settings.billing, 0.0)
     hold = await charges.hold(owner, uuid4(), SPEAKING, 60.0)
     assert hold is not None
-    assert await tidy(runtime.credits, runtime.objects, timedelta(hours=1)) == 1
+    assert (await runtime.quotas.usage(runtime.pool, owner)).quota("sound_seconds").used == used + 60
+    # The hold and the sound.
+    assert await tidy(runtime.credits, charges, runtime.objects, timedelta(hours=1)) == 2
+    assert (await runtime.quotas.usage(runtime.pool, owner)).quota("sound_seconds").used == used
     assert await runtime.objects.exists(f"{PREFIX}/left")
-    assert await tidy(runtime.credits, runtime.objects, timedelta(0)) == 1
+    assert await tidy(runtime.credits, charges, runtime.objects, timedelta(0)) == 1
     assert not await runtime.objects.exists(f"{PREFIX}/left")
     assert (await balance(house))[1] == 0
 

@@ -11,6 +11,7 @@ import pytest
 
 from octavia_stream.accounts.teams import TeamStore
 from octavia_stream.audit.invariants import Audit, audit, remove_orphans
+from octavia_stream.billing import ledger
 from octavia_stream.cli import audit as audit_command
 from octavia_stream.config import Settings
 from octavia_stream.database.uuid7 import uuid7
@@ -18,6 +19,7 @@ from octavia_stream.events.event import Progress
 from octavia_stream.jobs.checkpoints import JobCheckpoints
 from octavia_stream.jobs.job import Artifact, Claim, DubbingOptions
 from octavia_stream.jobs.scratch import worker_scratch
+from octavia_stream.mail import outbox
 from octavia_stream.runtime import Runtime
 from octavia_stream.uploads.upload import upload_key
 
@@ -32,7 +34,9 @@ async def finished(runtime: Runtime) -> Claim:
     """A job that was done well: an upload, a chunk, a result and all its events. Jobs of the test before are gone."""
     await runtime.pool.execute("delete from job")
     await runtime.pool.execute("delete from upload")
-    for prefix in ("jobs", "uploads"):
+    await runtime.pool.execute("delete from sound_use")
+    await runtime.pool.execute("delete from open_upload")
+    for prefix in ("jobs", "uploads", "calls"):
         await runtime.objects.delete_prefix(prefix)
     for part in (runtime.settings.home / "objects").rglob("*#*"):
         part.unlink()
@@ -114,6 +118,10 @@ async def _orphan_upload(runtime: Runtime, claim: Claim) -> None:
     await runtime.objects.put(f"uploads/{uuid7()}", b"nobody's")
 
 
+async def _orphan_recording(runtime: Runtime, claim: Claim) -> None:
+    await runtime.objects.put(f"calls/{uuid7()}", b"of a call that nobody answers")
+
+
 async def _orphan_result(runtime: Runtime, claim: Claim) -> None:
     await runtime.objects.put(f"jobs/{claim.job.id}/results/0/dub.mp4", b"an earlier worker's")
 
@@ -138,6 +146,16 @@ BREACHES: list[tuple[str, str]] = [
         "insert into credit_hold (id, owner_id, job_id, amount, state, closed_at) "
         "values (gen_random_uuid(), gen_random_uuid(), $1, 1, 'released', now())",
     ),
+    ("sound_left", "update sound_use set settled_at = null where job_id = $1"),
+    (
+        "sound_left",
+        "insert into sound_use (job_id, owner_id, seconds, taken_at) "
+        "select gen_random_uuid(), owner_id, 60, now() - interval '1 s' from job where id = $1",
+    ),
+    (
+        "room_left",
+        "insert into open_upload (id, owner_id, size, expires_at) select id, owner_id, 1, now() from job where id = $1",
+    ),
     ("missing_objects", "update chunk set key = key || 'x' where job_id = $1"),
     ("damaged_objects", "update upload set size = size + 1 where id = (select upload_id from job where id = $1)"),
 ]
@@ -156,6 +174,7 @@ async def test_each_breach_in_the_rows_is_counted(runtime: Runtime, finished: Cl
         ("missing_objects", _remove),
         ("leftover_parts", _half),
         ("orphan_objects", _orphan_upload),
+        ("orphan_objects", _orphan_recording),
         ("orphan_objects", _orphan_result),
         ("orphan_objects", _orphan_job),
     ],
@@ -166,6 +185,37 @@ async def test_each_breach_in_the_storage_is_counted(
     await spoil(runtime, finished)
     found = await look(runtime)
     assert [(breach.name, breach.count) for breach in found.breaches if breach.count] == [(name, 1)]
+
+
+async def test_credits_that_are_held_past_their_time_are_counted(runtime: Runtime, finished: Claim) -> None:
+    owner, credits = finished.job.owner_id, runtime.credits
+    await credits.grant(owner, 10, key=f"gift/{owner}", reason="To be held.")
+    async with runtime.pool.transaction() as connection:
+        await ledger.reserve(connection, owner, 5, key=f"call/{owner}", reason="A call.", lifetime_s=60.0)
+    assert (await look(runtime)).clean
+    async with runtime.pool.transaction() as connection:
+        await ledger.reserve(connection, owner, 5, key=f"lost/{owner}", reason="A call.", lifetime_s=0.0)
+    assert (await look(runtime)).count("holds_left") == 1
+    assert await credits.expire_due() == 1
+    assert (await look(runtime)).clean
+
+
+async def test_what_nobody_tells_is_counted_after_the_deadline(runtime: Runtime, finished: Claim) -> None:
+    owner = finished.job.owner_id
+    made = await runtime.webhooks.create(owner, "https://example.org/hook", ["job.completed"], "")
+    await runtime.webhooks.ping(made.endpoint.id, owner)
+    async with runtime.pool.transaction() as connection:
+        await outbox.put(connection, owner, key=f"letter/{owner}", subject="Done", text="It is done.\n")
+    assert (await look(runtime)).clean
+    await runtime.pool.execute("update webhook_delivery set next_at = now() - interval '2 minutes'")
+    await runtime.pool.execute("update letter set next_try_at = now() - interval '2 minutes'")
+    found = await look(runtime)
+    assert (found.count("messages_left"), found.count("letters_left")) == (1, 1)
+    assert (await look(runtime, deadline_s=3600)).clean
+    # Nobody is told at a webhook that is off.
+    await runtime.webhooks.disable(made.endpoint.id, "It is off.")
+    assert (await look(runtime)).count("messages_left") == 0
+    await runtime.pool.execute("delete from letter")
 
 
 async def test_a_quick_look_does_not_read(runtime: Runtime, finished: Claim) -> None:

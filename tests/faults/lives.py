@@ -1,4 +1,4 @@
-"""The api and the worker as processes of their own, which a test may kill and start again in a fraction of a second.
+"""The api and workers as processes of their own, which a test may kill and start again in a fraction of a second.
 
 They are forked from a process that has imported everything, so that a life costs no imports.
 """
@@ -16,10 +16,12 @@ from api.main import ApiServer, uvicorn_config
 from octavia_stream.config import Settings
 from octavia_stream.crash_points import CrashPoint, arm
 from octavia_stream.dubbing.engines import local
+from octavia_stream.instant.answering import CallServer
 from octavia_stream.jobs.every_kind import EveryKind
 from octavia_stream.jobs.worker import JobWorker
 from octavia_stream.models.registry import Registry
 from octavia_stream.runtime import open_runtime
+from octavia_stream.scheduling.share import alike
 from octavia_stream.testing import ScriptedSynthesizer, ScriptedTranscriber, ScriptedTranslator
 
 GUARD_S = 60.0
@@ -72,6 +74,11 @@ def worker_life(settings: Settings, pause_s: float = 0.0) -> Life:
     return Life(_work, settings, pause_s)
 
 
+def answering_life(settings: Settings) -> Life:
+    """Who answers calls, with scripted engines, and does no jobs."""
+    return Life(_answer, settings)
+
+
 def _serve(orders: Connection, settings: Settings, listening: socket.socket) -> None:
     _obey(orders)
     app = create_app(settings)
@@ -81,6 +88,20 @@ def _serve(orders: Connection, settings: Settings, listening: socket.socket) -> 
 def _work(orders: Connection, settings: Settings, pause_s: float) -> None:
     _obey(orders)
     asyncio.run(_work_until_told(settings, pause_s))
+
+
+def _answer(orders: Connection, settings: Settings) -> None:
+    _obey(orders)
+    asyncio.run(_answer_until_told(settings))
+
+
+async def _answer_until_told(settings: Settings) -> None:
+    engines = local(ScriptedTranscriber(), ScriptedTranslator(), ScriptedSynthesizer())
+    async with open_runtime(settings) as runtime:
+        server = CallServer(runtime, alike(engines), Registry(settings.models, settings.home))
+        answering = asyncio.create_task(server.run())
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, answering.cancel)
+        await asyncio.gather(answering, return_exceptions=True)
 
 
 async def _work_until_told(settings: Settings, pause_s: float) -> None:
