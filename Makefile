@@ -24,7 +24,7 @@ types: $(VENV)/.dev.stamp
 	$(BIN)/mypy
 
 unit: $(VENV)/.dev.stamp ## The fast tests alone: no services, no models, no Ray
-	$(BIN)/pytest -m "not (services or ray or model or coqui or acceptance)"
+	$(BIN)/pytest -n auto -m "not (services or ray or model or coqui or acceptance)"
 
 fuzz: $(VENV)/.dev.stamp ## Thousands of generated requests to every operation of the API
 	$(BIN)/pytest tests/api/test_schema.py --hypothesis-profile=thorough -s
