@@ -9,7 +9,7 @@ from octavia_stream.uploads.upload import display_name
 
 _ATTR_CHAR = "!#$&+-.^_`|~"
 """What RFC 8187 lets stand in an extended value besides letters and digits."""
-_LANGUAGE = re.compile(r"(?!dub)[a-z]{2,3}(?:\.dub)?")
+_LANGUAGE = re.compile(r"(?!dub)[a-z]{2,3}(?:\.dub|\.burned)?")
 STEM_MAX = 90
 """Characters of the source's name; leaves room for the language and the extension."""
 

@@ -24,6 +24,7 @@ from octavia_stream.jobs.job import (
     SubtitleOptions,
 )
 from octavia_stream.languages import Language, language_name, parse_language
+from octavia_stream.media.burner import can_draw
 from octavia_stream.media.info import MediaInfo
 from octavia_stream.mt.routes import plan_route
 from octavia_stream.uploads.subtitle_info import SubtitleInfo, is_subtitle_file
@@ -95,6 +96,9 @@ class VideoTranslation(_Order, frozen=True):
     start_s: Moment | None = None
     """Where in the file to start, in seconds; what is made is of the part from there to `end_s`."""
     end_s: Moment | None = None
+    burn_in: bool = False
+    """Make another file as well, with the subtitles drawn into the picture; it is encoded anew for that, which takes
+    time."""
 
 
 class AudioTranslation(_Order, frozen=True):
@@ -207,9 +211,12 @@ async def _check_video(data: VideoTranslation, owner_id: UUID, services: Service
         keep_original_track=data.keep_original_track,
         audio_track=data.audio_track,
         stream=data.stream,
+        burn_in=data.burn_in,
     )
     upload = await _media(_upload_of(data), owner_id, services, data.audio_track)
     _check_part(data, upload)
+    if data.burn_in:
+        _check_drawing(targets["target_languages"] or (targets["target_language"],), upload)
     return upload, options
 
 
@@ -384,6 +391,15 @@ def _check_part(data: VideoTranslation | AudioTranslation | SubtitleGeneration, 
     length_s = msgspec.convert(upload.media_info, MediaInfo).duration_s if upload.media_info is not None else 0.0
     if length_s and start_s >= length_s:
         raise MediaRejected(f"The file is {length_s:.1f} s long; start_s lies after its end.")
+
+
+def _check_drawing(targets: Sequence[Language], upload: Upload) -> None:
+    """Raises MediaRejected where there is no picture, InvalidRequest for letters that there are none of."""
+    if not upload.content_type.startswith("video/"):
+        raise MediaRejected("There is no picture in this file to draw subtitles into; leave burn_in out.")
+    for target in targets:
+        if not can_draw(target):
+            raise InvalidRequest(f"Subtitles in {language_name(target)} cannot be drawn; leave burn_in out.")
 
 
 async def _subtitles(upload_id: UUID, owner_id: UUID, services: Services) -> tuple[Upload, Language | None]:

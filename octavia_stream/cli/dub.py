@@ -31,6 +31,7 @@ class DubOrder:
     mute_original: bool = False
     start_s: float | None = None
     end_s: float | None = None
+    burn_in: bool = False
 
 
 async def dub(order: DubOrder, server: str | None, account: Credentials | None, settings: Settings) -> int:
@@ -56,6 +57,7 @@ async def dub(order: DubOrder, server: str | None, account: Credentials | None, 
             "glossary": read_glossary(order.glossary),
             "start_s": order.start_s,
             "end_s": order.end_s,
+            "burn_in": order.burn_in or None,
         },
         output=order.output,
         done=f"Dubbed into {', '.join(language_name(target) for target in targets)}",

@@ -67,6 +67,7 @@ def dub(
     audio_track: int | None = None,
     start: float | None = None,
     end: float | None = None,
+    burn_in: Annotated[bool, Parameter(negative="")] = False,
     glossary: Path | None = None,
     server: str | None = None,
     email: str | None = None,
@@ -101,6 +102,8 @@ def dub(
         Where in a media file to start, in seconds.
     end
         Where to end.
+    burn_in
+        Make another file as well, with subtitles drawn into the picture; that takes time, for it is encoded anew.
     glossary
         A JSON file with `terms`, `keep` and `pronunciation`, as in the HTTP API.
     server
@@ -121,6 +124,7 @@ def dub(
         glossary=glossary,
         start_s=start,
         end_s=end,
+        burn_in=burn_in,
     )
     return asyncio.run(dub_command.dub(order, server, _account(email), Settings()))
 

@@ -21,7 +21,13 @@ from octavia_stream.jobs.job import JobKind
 from octavia_stream.languages import Language, language_name, parse_language
 from octavia_stream.launcher.stack import Stack, running_server
 
-STAGE_NAMES = {"transcribe": "transcribe", "translate": "translate", "synthesize": "speak", "assemble": "assemble"}
+STAGE_NAMES = {
+    "transcribe": "transcribe",
+    "translate": "translate",
+    "synthesize": "speak",
+    "assemble": "assemble",
+    "draw": "draw",
+}
 STAGES: dict[JobKind, tuple[str, ...]] = {
     "video-translate": ("transcribe", "translate", "synthesize", "assemble"),
     "audio-translate": ("transcribe", "translate", "synthesize", "assemble"),
@@ -169,6 +175,9 @@ class _Board:
         for stage, count in event.stages.items():
             # A total that may still grow is no total yet.
             total = count.total if count.final else None
+            if stage not in self._bars:
+                # Only some jobs have it.
+                self._bars[stage] = self._progress.add_task(STAGE_NAMES[stage], total=None, note="")
             self._progress.update(self._bars[stage], completed=count.done, total=total, note=_count(count))
         left = f"about {round(event.remaining_s)} s left" if event.remaining_s is not None else ""
         self._progress.update(self._total, completed=event.percent, note=left)
@@ -245,7 +254,7 @@ def _beside(artifact: str, language: Language | None) -> str:
     """What follows the source's name: the language in place of `dub`."""
     main = artifact.startswith("dub.")
     if main and language is not None:
-        return f"{language}{Path(artifact).suffix}"
+        return f"{language}{artifact.removeprefix('dub')}"
     return artifact.removeprefix("dub.") if main else artifact
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,12 +17,13 @@ from octavia_stream.dubbing.isochrony import FitReport, report
 from octavia_stream.dubbing.listening import Listener
 from octavia_stream.dubbing.loudness import LoudnessContour
 from octavia_stream.dubbing.pipeline import Corridor, DubbingPlan, FittedSegment
-from octavia_stream.dubbing.progress import Emit, ProgressTracker
+from octavia_stream.dubbing.progress import DRAWING, WEIGHTS, Emit, ProgressTracker
 from octavia_stream.dubbing.speech_spool import SpeechSpool
 from octavia_stream.dubbing.streaming import FinalTimeline, StreamPlan, StreamStore, streaming
-from octavia_stream.errors import NoSpeech
+from octavia_stream.errors import MediaRejected, MediaTooLarge, NoSpeech
 from octavia_stream.events.event import Analysed, Warned
 from octavia_stream.languages import Language, language_name
+from octavia_stream.media.burner import burn_in
 from octavia_stream.media.demuxer import DecodeReport, Demuxer
 from octavia_stream.media.info import AudioTrack, MediaInfo
 from octavia_stream.media.muxer import MuxResult
@@ -80,6 +81,8 @@ class DubRequest:
     stream_picture: bool = True
     glossary: Glossary = NO_GLOSSARY
     cue_rules: CueRules = USUAL
+    burn_in: bool = False
+    """Whether each dub is wanted once more, with its subtitles drawn into the picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,8 @@ class Dub:
     cues: list[Cue]
     fit: FitReport
     muxed: MuxResult
+    burned: Path | None = None
+    """The same with its subtitles in the picture, where that was asked for and could be done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,8 @@ async def dub_file(
     Raises NoSpeech, MediaRejected, UnsupportedLanguage, and what the engines raise when retries do not help.
     """
     duration = round(request.info.duration_s * ASR_RATE_HZ)
-    progress = ProgressTracker(emit, duration, lanes=len(request.targets))
+    weights = WEIGHTS | DRAWING if request.burn_in else WEIGHTS
+    progress = ProgressTracker(emit, duration, weights=weights, lanes=len(request.targets))
     contour = LoudnessContour(ASR_RATE_HZ)
     listener = Listener(detector, contour, progress)
     with ExitStack() as opened:
@@ -143,6 +149,9 @@ async def dub_file(
                 said = _said(segments, end_s, request.cue_rules)
                 dubs.append(await _assembled(target, segments, assembly, heard, said, emit))
         progress.ended("assemble")
+    if request.burn_in:
+        dubs = [await _burned(request, dub, progress, number, emit) for number, dub in enumerate(dubs)]
+        progress.ended("draw")
     return DubResult(language, heard, dubs)
 
 
@@ -161,6 +170,28 @@ async def _assembled(
         emit(Warned("muxing", warning))
     fit = report([(item.segment.placement, item.segment.slot) for item in segments])
     return Dub(target, segments, cues, fit, muxed)
+
+
+async def _burned(request: DubRequest, dub: Dub, progress: ProgressTracker, number: int, emit: Emit) -> Dub:
+    """The dub with what was drawn of it; without, and with a warning, where its picture is beyond that."""
+    progress.expect("draw", 1, final=number == len(request.targets) - 1)
+    lane = progress.lane(number)
+
+    def reached(seconds: float) -> None:
+        lane.finished("draw", 0, round(seconds * ASR_RATE_HZ))
+
+    folder = request.scratch / "burned"
+    folder.mkdir(exist_ok=True)
+    start_s, length_s = request.track.start_s, dub.muxed.length / dub.muxed.codec_rate_hz
+    try:
+        with STAGE.labels("draw").time():
+            path = await burn_in(dub.target.output, folder, dub.cues, start_s, length_s, request.media, reached)
+    except (MediaRejected, MediaTooLarge) as error:
+        emit(Warned("burn_in", f"No subtitles could be drawn into the picture: {error}"))
+        return dub
+    STAGE_MEDIA.labels("draw").inc(length_s)
+    lane.finished("draw", 1, round(length_s * ASR_RATE_HZ))
+    return replace(dub, burned=path)
 
 
 def _warn_of_damage(decoded: DecodeReport, emit: Emit) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Literal, Protocol
 
-Stage = Literal["transcribe", "translate", "synthesize", "assemble"]
+Stage = Literal["transcribe", "translate", "synthesize", "assemble", "draw"]
 """The stages of the corridor, in order."""
 
 

@@ -14,11 +14,14 @@ Emit = Callable[[JobEvent], None]
 
 WEIGHTS: dict[Stage, float] = {"transcribe": 0.12, "translate": 0.03, "synthesize": 0.77, "assemble": 0.08}
 """Shares of the work, measured on the embedded models: synthesis is nine tenths of it."""
+DRAWING: dict[Stage, float] = {"draw": 0.2}
+"""The share of what only some jobs want: a picture encoded anew, with subtitles in it."""
 PHASES: dict[Stage, Phase] = {
     "transcribe": "TRANSCRIBING",
     "translate": "TRANSLATING",
     "synthesize": "SYNTHESIZING",
     "assemble": "ASSEMBLING",
+    "draw": "ASSEMBLING",
 }
 INTERVAL_S = 0.25
 """At most four progress events a second."""

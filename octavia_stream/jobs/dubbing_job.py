@@ -43,6 +43,9 @@ class DubbingJob:
         artifacts = Artifacts(self._runtime.objects, claim, emit)
         for dub in result.dubs:
             await artifacts.add_file(dub.target.output)
+        for dub in result.dubs:
+            if dub.burned is not None:
+                await artifacts.add_file(dub.burned)
         for language, cues in result.source_cues.items():
             await artifacts.add_subtitles(language, cues)
         for dub in result.dubs:
@@ -79,6 +82,7 @@ class DubbingJob:
             cue_rules=options.subtitles,
             stream=JobStream(self._runtime.objects, claim) if options.stream else None,
             stream_picture=isinstance(options, DubbingOptions),
+            burn_in=isinstance(options, DubbingOptions) and options.burn_in,
         )
 
     def _targets(

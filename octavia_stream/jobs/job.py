@@ -54,6 +54,8 @@ class DubbingOptions(_Options, frozen=True, tag="video-translate"):
     """Where in the file to start, in seconds; None: where it does."""
     end_s: float | None = None
     """Where to end; None: where the file does."""
+    burn_in: bool = False
+    """Whether to make another file, with the subtitles drawn into the picture."""
 
     @property
     def result_language(self) -> str:

@@ -30,6 +30,8 @@ class FrameKind(bytes, Enum):
     """The next bytes of a piece of a stream."""
     PIECE = b"P"
     """JSON of a StreamPiece, after its bytes."""
+    REACHED = b"T"
+    """JSON of a Reached: work goes on."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -141,6 +143,31 @@ class CutResult(msgspec.Struct, frozen=True):
     size: int
 
 
+class BurnRequest(msgspec.Struct, frozen=True, tag="burn"):
+    """Write the source with cues drawn into its picture. Answer: Reached now and then, and Burned."""
+
+    output_name: str
+    """Inside the directory that the child may write."""
+    container: str
+    """One that has a place for H.264."""
+    cues: tuple[tuple[float, float, str], ...]
+    """(start, end, text), seconds on the file's timeline, in order."""
+
+
+class Reached(msgspec.Struct, frozen=True):
+    """How far long work has come."""
+
+    time_s: float
+    """On the file's timeline."""
+
+
+class Burned(msgspec.Struct, frozen=True):
+    """A file that was drawn on."""
+
+    frames: int
+    size: int
+
+
 SoundFormat = Literal["mp3", "opus", "aac", "flac"]
 
 
@@ -181,6 +208,7 @@ Task = (
     | MuxRequest
     | StreamRequest
     | CutRequest
+    | BurnRequest
     | EncodeRequest
     | PictureRequest
 )

@@ -17,6 +17,8 @@ from octavia_stream.uploads.upload import display_name
     [
         ("talk.mov", "dub.mp4", "talk.pt.mp4"),
         ("talk.mov", "dub.ja.mp4", "talk.ja.mp4"),
+        ("talk.mov", "dub.burned.mp4", "talk.pt.burned.mp4"),
+        ("talk.mov", "dub.ja.burned.mp4", "talk.ja.burned.mp4"),
         ("talk.mov", "ja.srt", "talk.ja.srt"),
         ("talk.mov", "source.srt", "talk.en.srt"),
         ("talk.mov", "target.vtt", "talk.pt.vtt"),

@@ -27,6 +27,7 @@ from octavia_stream.runtime import Runtime
 from octavia_stream.scheduling.share import alike
 from octavia_stream.testing import Journal, ScriptedSynthesizer, ScriptedTranscriber, ScriptedTranslator
 from tests.api.conftest import DATA, PASSWORD, VIDEO, Person
+from tests.media.studio import packet_digests, packet_times
 
 pytestmark = pytest.mark.services
 
@@ -318,6 +319,38 @@ async def test_only_a_part_of_a_file_is_dubbed_quoted_and_cut_out(
     assert len(samples) / RATE_HZ == pytest.approx(2.5, abs=0.1)
 
 
+async def test_subtitles_are_drawn_into_another_file_beside_the_dub_when_asked(
+    alice: Person, runtime: Runtime, tmp_path: Path
+) -> None:
+    source = await upload(alice, VIDEO, "video", "talk.mp4")
+    wish = {"upload_id": source["id"], "target_languages": ["pt", "en"], "start_s": 2.0, "end_s": 4.5}
+    plain = await finished(alice, "video-translate", **wish)
+    job = await finished(alice, "video-translate", **wish, burn_in=True)
+    assert set(artifacts(job)) - set(artifacts(plain)) == {"dub.pt.burned.mp4", "dub.en.burned.mp4"}
+    assert job["stages"]["draw"] == {"done": 2, "total": 2, "final": True}
+    content, content_type, name = await fetched(alice, job, "dub.pt.burned.mp4")
+    assert (content_type, name) == ("video/mp4", "talk.pt.burned.mp4")
+    drawn, plain_dub = tmp_path / "burned.mp4", tmp_path / "dub.mp4"
+    await asyncio.to_thread(drawn.write_bytes, content)
+    await asyncio.to_thread(plain_dub.write_bytes, (await fetched(alice, job, "dub.pt.mp4"))[0])
+    burned, dubbed = [await probe(path, runtime.settings.media) for path in (drawn, plain_dub)]
+    assert burned.video is not None
+    assert dubbed.video is not None
+    assert (burned.video.codec, burned.video.width) == ("h264", dubbed.video.width)
+    assert not burned.subtitles
+    assert burned.duration_s == pytest.approx(dubbed.duration_s, abs=0.05)
+    assert packet_digests(drawn, "audio") == packet_digests(plain_dub, "audio")
+    assert packet_times(drawn, "audio") == packet_times(plain_dub, "audio")
+    # The main result stays the one whose picture is untouched.
+    answer = await alice.http.get(job["links"]["download"], params={"language": "pt"})
+    assert answer.headers["content-disposition"].endswith("talk.pt.mp4")
+    sound = await upload(alice, SPEECH, "audio")
+    refused = {"upload_id": sound["id"], "target_language": "pt", "burn_in": True}
+    answer = await alice.http.post("/api/v1/jobs/video-translate/create", json=refused)
+    assert answer.status_code == 422
+    assert "no picture" in answer.json()["detail"]
+
+
 async def test_subtitles_keep_to_the_rules_and_the_original_is_silent_when_asked(
     alice: Person, runtime: Runtime, tmp_path: Path
 ) -> None:
@@ -530,6 +563,8 @@ async def test_the_command_line_writes_translates_and_speaks(
             account,
             settings,
         )
+        drawn = DubOrder(VIDEO, ("pt",), None, (), out, -24.0, False, None, start_s=2.0, end_s=4.5, burn_in=True)
+        await dub(drawn, address, account, settings)
         await subtitle(SubtitleOrder(film, ("pt",), "en", out), address, account, settings)
         await subtitle(SubtitleOrder(SPEECH, ("pt",), None, out, end_s=6.0), address, account, settings)
         await speak(SpeechOrder(film, "pt", "en", None, out, container="flac"), address, account, settings)
@@ -540,6 +575,7 @@ async def test_the_command_line_writes_translates_and_speaks(
     names = {path.name for path in out.iterdir()}
     assert {"film.pt.srt", "jfk.en.srt", "jfk.pt.vtt", "film.pt.flac", "film.pt.mp4"} <= names
     assert {"jfk.pt.flac", "jfk.en.flac"} <= names
+    assert {f"{VIDEO.stem}.pt.mp4", f"{VIDEO.stem}.pt.burned.mp4"} <= names
     assert (out / "film.pt.srt").read_text().count("pt: ") == 2
 
 

@@ -7,6 +7,7 @@ import sys
 from octavia_stream.errors import DependencyUnavailable, MediaRejected, MediaTooLarge, StorageFull
 from octavia_stream.media import wire
 from octavia_stream.media.child import (
+    burning,
     confinement,
     cutting,
     decoding,
@@ -17,6 +18,7 @@ from octavia_stream.media.child import (
     recording,
     segmenting,
 )
+from octavia_stream.media.child.lettering import Letterer
 from octavia_stream.media.child.opening import MEDIA_ERRORS, UNREADABLE
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
@@ -29,9 +31,10 @@ def main() -> None:
     os.dup2(_STDERR, _STDOUT)
     request = pipes.read_request(_STDIN)
     probing.warm_up()
+    letterer = Letterer() if isinstance(request.task, wire.BurnRequest) else None
     try:
         layers = confinement.confine(request)
-        reports.result(_answer(request, layers, reports))
+        reports.result(_answer(request, layers, reports, letterer))
     except BrokenPipeError:
         # The parent has lost interest.
         pass
@@ -50,9 +53,10 @@ def main() -> None:
 
 
 def _answer(  # noqa: PLR0911  (one for each task)
-    request: wire.Request, layers: tuple[str, ...], reports: pipes.Reports
+    request: wire.Request, layers: tuple[str, ...], reports: pipes.Reports, letterer: Letterer | None
 ) -> object:
     source = os.fsdecode(request.source) if request.source else ""
+    directory = os.fsdecode(request.output_directory or b"")
     match request.task:
         case wire.ConfineRequest():
             return wire.Confinement(layers)
@@ -61,10 +65,14 @@ def _answer(  # noqa: PLR0911  (one for each task)
         case wire.DecodeRequest() as task:
             return decoding.decode(source, task, request.limits, reports.samples)
         case wire.MuxRequest() as task:
-            directory = os.fsdecode(request.output_directory or b"")
             return muxing.mux(source, directory, task, lambda count: pipes.read_samples(_STDIN, count, task.channels))
         case wire.CutRequest() as part:
-            return cutting.cut(source, os.fsdecode(request.output_directory or b""), part)
+            return cutting.cut(source, directory, part)
+        case wire.BurnRequest() as drawing:
+            assert letterer is not None  # noqa: S101  made for this request
+            return burning.burn(
+                source, os.fsdecode(request.output_directory or b""), drawing, letterer, reports.reached
+            )
         case wire.PictureRequest() as still:
             return picturing.picture(source, still, request.limits, reports.content)
         case wire.EncodeRequest() as wanted:

@@ -35,6 +35,10 @@ class Reports:
         self.content(content)
         self._frame(wire.FrameKind.PIECE, memoryview(msgspec.json.encode(piece)))
 
+    def reached(self, time_s: float) -> None:
+        """Say that work goes on, and where on the file's timeline."""
+        self._frame(wire.FrameKind.REACHED, memoryview(msgspec.json.encode(wire.Reached(time_s))))
+
     def result(self, value: object) -> None:
         """Send the answer; the talk is over."""
         self._frame(wire.FrameKind.RESULT, memoryview(msgspec.json.encode(value)))
