@@ -65,7 +65,7 @@ class VoiceEngines:
     """Loads a voice's model at its first sentence and keeps the last few; may be shared by threads."""
 
     def __init__(self, registry: ModelSource, *, device: str = "cpu", threads: int = 1, kept: int = 3) -> None:
-        """threads: of each model. kept: how many models stay in memory (a Kokoro takes about 340 MB)."""
+        """threads: of each model. kept: how many models stay in memory (a Kokoro takes about 440 MB)."""
         self._registry = registry
         self._device = device
         self._threads = threads
