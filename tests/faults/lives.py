@@ -23,6 +23,7 @@ from octavia_stream.models.registry import Registry
 from octavia_stream.runtime import open_runtime
 from octavia_stream.scheduling.share import alike
 from octavia_stream.testing import ScriptedSynthesizer, ScriptedTranscriber, ScriptedTranslator
+from octavia_stream.webhooks import deliverer
 
 GUARD_S = 60.0
 _FORKED = multiprocessing.get_context("forkserver")
@@ -81,6 +82,7 @@ def answering_life(settings: Settings) -> Life:
 
 def _serve(orders: Connection, settings: Settings, listening: socket.socket) -> None:
     _obey(orders)
+    deliverer.POLL_S = 0.05
     app = create_app(settings)
     ApiServer(uvicorn_config(app, settings.api), app).run(sockets=[listening])
 
