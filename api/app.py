@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from importlib.metadata import version
 
@@ -82,65 +82,9 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
 
     runtime_of: opens what the handlers stand on when the application starts; it is closed when it stops.
     """
-
-    @asynccontextmanager
-    async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with (
-            runtime_of(settings) as runtime,
-            open_orders(settings, runtime.pool, runtime.charges.prices) as orders,
-            RateLimits(_redis_url(settings), settings.limits) as limits,
-            Throttle(_redis_url(settings)) as throttle,
-            AsyncExitStack() as presences,
-        ):
-            await presences.enter_async_context(Presence(runtime.redis, "api"))
-            await presences.enter_async_context(delivering(runtime.webhooks, settings.webhooks, settings.outbound))
-            app.state.services = _services(runtime, orders, limits, throttle)
-            cleaning = asyncio.create_task(app.state.services.cleaner.run(), name="retention")
-            longest = timedelta(seconds=settings.openai.deadline_s)
-            keeping = keep_tidy(runtime.credits, runtime.call_charges, runtime.objects, longest)
-            tidying = asyncio.create_task(keeping, name="calls: tidy")
-            writing = asyncio.create_task(_send_letters(runtime, app.state.services.mail), name="letters")
-            try:
-                yield
-            finally:
-                app.state.services.closing.set()
-                await app.state.services.standing.close()
-                cleaning.cancel()
-                tidying.cancel()
-                writing.cancel()
-                await asyncio.gather(cleaning, tidying, writing, return_exceptions=True)
-
     app = Litestar(
-        route_handlers=[
-            Router(
-                "/api/v1",
-                route_handlers=[
-                    auth_router,
-                    account_router,
-                    keys_router,
-                    teams_router,
-                    invitations_router,
-                    upload_router(settings.api),
-                    tus_router(settings.api),
-                    upload_from_url,
-                    link_router,
-                    preview_router,
-                    jobs_router,
-                    languages_router,
-                    billing_router,
-                    admin_router,
-                    usage_router,
-                    webhooks_router,
-                    stream_events,
-                    watch_all,
-                    settings_router,
-                ],
-            ),
-            openai_router(settings.openai),
-            health_router,
-            metrics_router,
-        ],
-        lifespan=[lifespan],
+        route_handlers=[_version_one(settings), openai_router(settings.openai), health_router, metrics_router],
+        lifespan=[_lifespan(settings, runtime_of)],
         dependencies={
             "services": Provide(provide_services),
             "owner_id": Provide(provide_owner_id),
@@ -157,6 +101,67 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
     complete_responses(app)
     app.asgi_handler = Correlation(app.asgi_handler)
     return app
+
+
+def _version_one(settings: Settings) -> Router:
+    return Router(
+        "/api/v1",
+        route_handlers=[
+            auth_router,
+            account_router,
+            keys_router,
+            teams_router,
+            invitations_router,
+            upload_router(settings.api),
+            tus_router(settings.api),
+            upload_from_url,
+            link_router,
+            preview_router,
+            jobs_router,
+            languages_router,
+            billing_router,
+            admin_router,
+            usage_router,
+            webhooks_router,
+            stream_events,
+            watch_all,
+            settings_router,
+        ],
+    )
+
+
+def _lifespan(settings: Settings, runtime_of: OpenRuntime) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+    """What is open, and what goes on in the background, while the application runs."""
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with (
+            runtime_of(settings) as runtime,
+            open_orders(settings, runtime.pool, runtime.charges.prices) as orders,
+            RateLimits(_redis_url(settings), settings.limits) as limits,
+            Throttle(_redis_url(settings)) as throttle,
+            Presence(runtime.redis, "api"),
+            delivering(runtime.webhooks, settings.webhooks, settings.outbound),
+        ):
+            services = app.state.services = _services(runtime, orders, limits, throttle)
+            longest = timedelta(seconds=settings.openai.deadline_s)
+            background = [
+                asyncio.create_task(services.cleaner.run(), name="retention"),
+                asyncio.create_task(
+                    keep_tidy(runtime.credits, runtime.call_charges, runtime.objects, longest), name="calls: tidy"
+                ),
+                asyncio.create_task(_send_letters(runtime, services.mail), name="letters"),
+            ]
+            try:
+                yield
+            finally:
+                services.closing.set()
+                await services.standing.close()
+                for task in background:
+                    task.cancel()
+                await asyncio.gather(*background, return_exceptions=True)
+
+    return lifespan
 
 
 def _cleaner(runtime: Runtime) -> Cleaner:
