@@ -4,6 +4,7 @@ They are forked from a process that has imported everything, so that a life cost
 """
 
 import asyncio
+import gc
 import multiprocessing
 import signal
 import socket
@@ -117,6 +118,8 @@ async def _work_until_told(settings: Settings, pause_s: float) -> None:
 
 
 def _obey(orders: Connection) -> None:
+    # What was inherited is never garbage; looking through it again and again would copy it page by page.
+    gc.freeze()
     threading.Thread(target=_arm_as_told, args=(orders,), daemon=True).start()
 
 
