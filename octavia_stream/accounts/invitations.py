@@ -28,7 +28,8 @@ select exists (
 _FORGET_OLD = "delete from team_invitation where team_id = $1 and (expires_at <= now() or email = $2)"
 _INVITE = f"""
 insert into team_invitation (id, team_id, email, role, hash, invited_by, expires_at)
-values ($1, $2, $3, $4, $5, $6, now() + $7) returning {_INVITATION}
+values ($1, $2, $3, $4, $5, (select id from account where id = $6 for key share), now() + $7)
+returning {_INVITATION}
 """  # noqa: S608  (constants of this file)
 _LIST = f"""
 select {_INVITATION} from team_invitation where team_id = $1 and expires_at > now() order by id desc

@@ -36,6 +36,8 @@ where team.id = $1 and mine.account_id = $2 for update of team
 _LOCK_ACCOUNT = "select from account where id = $1 for update"
 _OWNED = "select count(*) from team_member where account_id = $1 and role = 'owner'"
 _CREATE = "insert into team (id, name) values ($1, $2)"
+# Whoever removes it waits, or has removed it.
+_HOLD_ACCOUNT = "select id from account where id = $1 for key share"
 _JOIN = "insert into team_member (team_id, account_id, role) values ($1, $2, $3) on conflict do nothing returning role"
 _RENAME = "update team set name = $2 where id = $1"
 _MEMBERS = """
@@ -135,7 +137,9 @@ async def enter(connection: Connection, team_id: UUID, account_id: UUID, action:
 
 
 async def join(connection: Connection, team_id: UUID, account_id: UUID, role: GivenRole) -> bool:
-    """Let somebody into a locked team; False when they were in it."""
+    """Let somebody into a locked team; False when they were in it. Raises NotFound for an account that just went."""
+    if await connection.fetchval(_HOLD_ACCOUNT, account_id) is None:
+        raise NotFound("There is no such account.")
     return await connection.fetchval(_JOIN, team_id, account_id, role) is not None
 
 
