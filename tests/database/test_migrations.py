@@ -38,6 +38,7 @@ async def test_migrations_apply_roll_back_and_apply_again(empty_database: str) -
     ours |= {"resumable_upload", "resumable_part"}
     ours |= {"admin_act", "cleaning"}
     ours |= {"webhook_endpoint", "webhook_message", "webhook_delivery"}
+    ours |= {"cached_result"}
     await migrate(empty_database)
     assert await _tables(empty_database) == ours
     assert all(one.applied for one in await status(empty_database))
