@@ -24,6 +24,15 @@ property_settings.register_profile("thorough", deadline=None, derandomize=False,
 property_settings.load_profile("everywhere")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For several test processes (`-n auto --dist loadgroup`): a module stays whole, for its fixtures are its own, and
+    one process has everything that starts a whole stack, for two of them would starve each other.
+    """
+    for item in items:
+        stack = item.get_closest_marker("ray") or item.get_closest_marker("acceptance")
+        item.add_marker(pytest.mark.xdist_group("stacks" if stack else item.nodeid.partition("::")[0]))
+
+
 @pytest.fixture(scope="session")
 def service_home() -> Iterator[Path]:
     """Home of the services. Not pytest's own temporary directory: that is closed to the user Postgres runs as."""
