@@ -329,6 +329,45 @@ class OpenAISettings(_Section):
     """How long answering one request may take."""
 
 
+class LiveSettings(_Section):
+    """Live sessions, and the nodes that hold them."""
+
+    enabled: bool = True
+    """Run live nodes; an idle one costs little."""
+    nodes: int = Field(default=1, ge=1)
+    """Live nodes, at most one on a machine."""
+    num_cpus: float = Field(default=0.1, ge=0)
+    """CPUs that Ray reserves for a live node: bookkeeping, not a limit."""
+    node_host: str = "127.0.0.1"
+    """Address at which a live node listens for the api processes; loopback unless they are on other machines."""
+    media_host: str | None = None
+    """Address at which WebRTC's UDP sockets are bound; else every address of the machine but loopback."""
+    media_port_first: int = Field(default=0, ge=0, le=65535)
+    """First of the UDP ports that WebRTC uses, such as 50000; 0 leaves the choice to the system."""
+    media_port_last: int = Field(default=0, ge=0, le=65535)
+    """Last of these ports. A connection takes one for each address of the machine."""
+    public_address: str | None = None
+    """IPv4 address under which clients reach the live node when a router in front of it translates addresses."""
+    stun_urls: tuple[str, ...] = ()
+    """STUN servers for clients, such as `["stun:stun.example.org:3478"]`."""
+    turn_urls: tuple[str, ...] = ()
+    """TURN servers for clients, such as `["turn:turn.example.org:3478"]`; they share `turn_secret` with us."""
+    turn_secret: SecretStr | None = None
+    """coturn's `static-auth-secret`, from which short-lived credentials are made."""
+    turn_credentials_s: int = Field(default=3600, ge=60)
+    """How long such credentials are good for, in seconds."""
+    max_cpu: float = Field(default=0.85, ge=0, le=1)
+    """Share of the machine's CPUs up to which new sessions are let in; 0 lets them in without looking."""
+    sessions_per_node: int = Field(default=32, ge=0)
+    """Sessions that one node holds at once, whatever it measures; 0 sets no bound."""
+    speakers_per_session: int = Field(default=8, ge=1)
+    """Speakers that one session hears at once."""
+    listeners_per_session: int = Field(default=50, ge=1)
+    """Connections that hear or read one session at once."""
+    resume_s: float = Field(default=30.0, gt=0)
+    """How long a session waits for somebody to speak, or to come back, before it ends."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set."""
 
@@ -374,6 +413,7 @@ class Settings(BaseSettings):
     mail: MailSettings = MailSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     openai: OpenAISettings = OpenAISettings()
+    live: LiveSettings = LiveSettings()
     webhooks: WebhookSettings = WebhookSettings()
     outbound: OutboundSettings = OutboundSettings()
     s3: S3Settings = S3Settings()
