@@ -1,5 +1,6 @@
 """The last stage: original and speech into one track, beside the untouched picture."""
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from octavia_stream.audio.chunk import ASR_RATE_HZ
 from octavia_stream.audio.resampling import resample
 from octavia_stream.captions.cues import Cue
 from octavia_stream.config import MediaSettings
+from octavia_stream.dubbing.audition import Audition
 from octavia_stream.dubbing.levelling import speech_gain, usual_loudness
 from octavia_stream.dubbing.loudness import LoudnessContour
 from octavia_stream.dubbing.mixing import Clip, Ducking, mix
@@ -39,6 +41,11 @@ class AssemblyPlan:
     keep_original_track: bool
 
 
+def mixed_channels(track: AudioTrack) -> int:
+    """How many channels the mix of a track has."""
+    return min(track.channels, 2)
+
+
 class Assembly:
     """Lays fitted speech over the original and writes the file. Use once."""
 
@@ -49,15 +56,17 @@ class Assembly:
         spool: SpeechSpool,
         contour: LoudnessContour,
         progress: Finished,
+        audition: Audition | None = None,
     ) -> None:
-        """contour: of the original, in samples at 16 kHz."""
+        """contour: of the original, in samples at 16 kHz. audition: listens to the mix."""
         self._plan = plan
         self._fitted = fitted
         self._spool = spool
         self._contour = contour
         self._progress = progress
+        self._audition = audition
         self._rate_hz = plan.track.rate_hz
-        self._channels = min(plan.track.channels, 2)
+        self._channels = mixed_channels(plan.track)
 
     async def run(self, heard: Mapping[Language, Sequence[Cue]], cues: Sequence[Cue]) -> MuxResult:
         """Write the file, with soft subtitles beside a picture. Raises what `Demuxer` and `Muxer` raise.
@@ -71,6 +80,9 @@ class Assembly:
         async with original, Muxer(plan.source, plan.output, mux_plan, plan.media) as muxer:
             async for block in mix(original, self._clips(), self._ducking()):
                 await muxer.write(block)
+                if self._audition is not None:
+                    await asyncio.to_thread(self._audition.push, block, written)
+                    self._audition.listen()
                 written += len(block)
                 self._progress.finished("assemble", 0, round(written * ASR_RATE_HZ / self._rate_hz))
             return await muxer.close()

@@ -9,13 +9,14 @@ from pathlib import Path
 from octavia_stream.audio.chunk import ASR_RATE_HZ
 from octavia_stream.captions.cues import USUAL, Cue, CueRules, SpokenText, make_cues
 from octavia_stream.config import MediaSettings
-from octavia_stream.dubbing.assembly import Assembly, AssemblyPlan
+from octavia_stream.dubbing.assembly import Assembly, AssemblyPlan, mixed_channels
+from octavia_stream.dubbing.audition import UNHEARD, Audition, AuditionPlan, Impression, auditioning
 from octavia_stream.dubbing.checkpoints import Checkpoints, Stage
 from octavia_stream.dubbing.engines import Engines
 from octavia_stream.dubbing.glossary import NO_GLOSSARY, Glossary
-from octavia_stream.dubbing.isochrony import FitReport, report
+from octavia_stream.dubbing.isochrony import FitReport, SegmentFit, report, segment_fit
 from octavia_stream.dubbing.listening import Listener
-from octavia_stream.dubbing.loudness import LoudnessContour
+from octavia_stream.dubbing.loudness import LoudnessContour, integrated
 from octavia_stream.dubbing.pipeline import Corridor, DubbingPlan, FittedSegment
 from octavia_stream.dubbing.progress import DRAWING, WEIGHTS, Emit, ProgressTracker
 from octavia_stream.dubbing.speech_spool import SpeechSpool
@@ -83,6 +84,7 @@ class DubRequest:
     cue_rules: CueRules = USUAL
     burn_in: bool = False
     """Whether each dub is wanted once more, with its subtitles drawn into the picture."""
+    audition: AuditionPlan = UNHEARD
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,10 @@ class Dub:
     segments: list[FittedSegment]
     cues: list[Cue]
     fit: FitReport
+    fits: list[SegmentFit]
+    """What was done to each sentence, in order of time."""
     muxed: MuxResult
+    impression: Impression
     burned: Path | None = None
     """The same with its subtitles in the picture, where that was asked for and could be done."""
 
@@ -108,6 +113,8 @@ class DubResult:
     into and that is not dubbed into."""
     dubs: list[Dub]
     """In the order asked."""
+    original_lufs: float
+    """Integrated loudness of what is dubbed, as one channel."""
 
 
 async def dub_file(
@@ -145,20 +152,31 @@ async def dub_file(
             dubs: list[Dub] = []
             for number, (target, segments) in enumerate(zip(request.targets, fitted, strict=True)):
                 plan = _assembly_plan(request, target, language, decoded)
-                assembly = Assembly(plan, segments, spools[number], contour, progress.lane(number))
                 said = _said(segments, end_s, request.cue_rules)
-                dubs.append(await _assembled(target, segments, assembly, heard, said, emit))
+                async with auditioning(_audition(request, engines, target, segments, end_s)) as audition:
+                    assembly = Assembly(plan, segments, spools[number], contour, progress.lane(number), audition)
+                    dubs.append(await _assembled(target, segments, assembly, audition, heard, said, emit))
         progress.ended("assemble")
     if request.burn_in:
         dubs = [await _burned(request, dub, progress, number, emit) for number, dub in enumerate(dubs)]
         progress.ended("draw")
-    return DubResult(language, heard, dubs)
+    return DubResult(language, heard, dubs, integrated(contour.power()))
+
+
+def _audition(
+    request: DubRequest, engines: Engines, target: DubTarget, segments: Sequence[FittedSegment], end_s: float
+) -> Audition:
+    plan = replace(request.audition, seed=f"{request.audition.seed} {target.language}")
+    track = request.track
+    spoken = [item.segment for item in segments]
+    return Audition(plan, engines.transcriber, spoken, end_s, track.rate_hz, mixed_channels(track))
 
 
 async def _assembled(
     target: DubTarget,
     segments: list[FittedSegment],
     assembly: Assembly,
+    audition: Audition,
     heard: Mapping[Language, list[Cue]],
     cues: list[Cue],
     emit: Emit,
@@ -168,8 +186,8 @@ async def _assembled(
     STAGE_MEDIA.labels("assemble").inc(muxed.length / muxed.codec_rate_hz)
     for warning in muxed.warnings:
         emit(Warned("muxing", warning))
-    fit = report([(item.segment.placement, item.segment.slot) for item in segments])
-    return Dub(target, segments, cues, fit, muxed)
+    fits = [segment_fit(item.segment) for item in segments]
+    return Dub(target, segments, cues, report(fits), fits, muxed, await audition.impression())
 
 
 async def _burned(request: DubRequest, dub: Dub, progress: ProgressTracker, number: int, emit: Emit) -> Dub:

@@ -4,7 +4,7 @@ import hashlib
 
 import msgspec
 
-CORRIDOR_VERSION = "1"
+CORRIDOR_VERSION = "2"
 """Changes when the corridor would make something else of the same input; old checkpoints are then redone."""
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from octavia_stream.audio.chunk import AudioChunk
-from octavia_stream.dubbing.segment import Sentence, Slot
+from octavia_stream.dubbing.segment import NO_FORECAST, Forecast, Sentence, Slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Line:
     slot: Slot
     text: str
     speed: float
+    forecast: Forecast = NO_FORECAST
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,6 +13,8 @@ SILENCE_LUFS = -70.0
 """The absolute gate of BS.1770: what is quieter counts as silence."""
 _RELATIVE_GATE_LU = 10.0
 _FRAME_S = 0.1
+_BLOCK_FRAMES = 4
+"""Integrated loudness is gated by blocks of 400 ms, one of which starts every 100 ms."""
 
 
 class LoudnessContour:
@@ -45,14 +47,42 @@ class LoudnessContour:
                 self._power.append(power)
             self._rest = self._rest[whole:]
 
-    def loudness(self, start: int, end: int) -> float:
-        """Gated loudness between two positions (samples from the first one pushed), in LUFS."""
+    def power(self) -> NDArray[np.float64]:
+        """K-weighted power of every whole frame pushed so far."""
         with self._lock:
             if self._power:
                 self._joined = np.concatenate([self._joined, *self._power])
                 self._power = []
-        frames = self._joined[start // self._frame : max(-(-end // self._frame), start // self._frame + 1)]
+            return self._joined
+
+    def loudness(self, start: int, end: int) -> float:
+        """Gated loudness between two positions (samples from the first one pushed), in LUFS."""
+        frames = self.power()[start // self._frame : max(-(-end // self._frame), start // self._frame + 1)]
         return _gated(frames)
+
+
+class IntegratedLoudness:
+    """How loud a whole programme is, of one channel or two, measured as it flows by."""
+
+    def __init__(self, rate_hz: int, channels: int) -> None:
+        self._contours = [LoudnessContour(rate_hz) for _ in range(channels)]
+
+    def push(self, samples: Samples) -> None:
+        """samples: shape (n,), or (n, channels), continuing where the last call ended."""
+        for contour, channel in zip(self._contours, samples.reshape(len(samples), -1).T, strict=True):
+            contour.push(channel)
+
+    @property
+    def lufs(self) -> float:
+        """Of everything pushed so far; SILENCE_LUFS when nothing is to be heard in it."""
+        return integrated(sum((contour.power() for contour in self._contours), np.zeros(1)))
+
+
+def integrated(power: NDArray[np.float64]) -> float:
+    """Integrated loudness of K-weighted power in frames of 100 ms, summed over channels, in LUFS."""
+    if len(power) < _BLOCK_FRAMES:
+        return SILENCE_LUFS
+    return _gated(np.convolve(power, np.full(_BLOCK_FRAMES, 1 / _BLOCK_FRAMES), "valid"))
 
 
 def speech_loudness(samples: Samples, rate_hz: int) -> float:

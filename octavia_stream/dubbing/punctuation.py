@@ -68,6 +68,11 @@ def join_words(words: Sequence[str], language: Language) -> str:
     return text
 
 
+def is_spaceless(word: str) -> bool:
+    """Whether a word begins in a script that is written without spaces."""
+    return bool(_SPACELESS.match(word))
+
+
 def ends_clause(word: str) -> bool:
     """Whether a comma, a colon or the like stands at the end of a word."""
     return bool(_CLAUSE.search(word.strip()) or _TERMINAL.search(word.strip()))

@@ -49,6 +49,26 @@ class Placement:
     def end(self) -> int:
         return self.start + self.length
 
+    @property
+    def natural(self) -> int:
+        """How long the speech was before it was stretched and trimmed."""
+        return round((self.length + self.trimmed) * self.tempo)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What was reckoned with before a sentence was spoken."""
+
+    length: int
+    """How long its speech was to be at the speed asked, in samples at 16 kHz."""
+    hypothesis: int
+    """Which of the translations is spoken, counted from 1; 1 is the best."""
+    hypotheses: int
+    """Out of how many: one, unless that was too long for its slot."""
+
+
+NO_FORECAST = Forecast(0, 1, 1)
+
 
 @dataclass(frozen=True, slots=True)
 class DubbedSegment:
@@ -64,6 +84,7 @@ class DubbedSegment:
     placement: Placement
     kept_original: bool = False
     """Nobody could speak it, so the original sounds there as it is."""
+    forecast: Forecast = NO_FORECAST
 
     @property
     def spoken_over(self) -> tuple[tuple[int, int], ...]:

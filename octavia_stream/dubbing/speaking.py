@@ -12,7 +12,7 @@ from octavia_stream.audio.stretching import stretch
 from octavia_stream.channel import Channel
 from octavia_stream.dubbing.digest import digest
 from octavia_stream.dubbing.engines import Engines
-from octavia_stream.dubbing.isochrony import Timeline, choose_hypothesis, choose_speed, fits
+from octavia_stream.dubbing.isochrony import Timeline, choose, fits
 from octavia_stream.dubbing.lines import Line, SentenceBatch, SlottedSentence, SpokenLine
 from octavia_stream.dubbing.once import Once
 from octavia_stream.dubbing.plan import DubbingPlan
@@ -103,14 +103,14 @@ class Speaking:
 
     async def _ask_translator(self, batch: SentenceBatch, source: Language) -> list[Translation]:
         """The best translation of each, and alternatives where the best one is too long for its slot."""
-        target, rate = self._plan.target_language, self._plan.voice.characters_per_second
+        target, voice = self._plan.target_language, self._plan.voice
         translator = self._engines.translator
         texts = [item.sentence.text for item in batch.sentences]
         translations = await translator.translate(texts, source, target)
         tight = [
             index
             for index, item in enumerate(batch.sentences)
-            if not fits(translations[index].best.text, item.slot, rate)
+            if not fits(translations[index].best.text, item.slot, voice)
         ]
         if tight:
             others = await translator.translate([texts[index] for index in tight], source, target, ALTERNATIVES)
@@ -119,9 +119,8 @@ class Speaking:
         return translations
 
     def _line(self, item: SlottedSentence, translation: Translation) -> Line:
-        rate = self._plan.voice.characters_per_second
-        text = choose_hypothesis(translation.hypotheses, item.slot, rate).text
-        return Line(item.sentence, item.slot, text, choose_speed(text, item.slot, rate))
+        text, speed, forecast = choose(translation.hypotheses, item.slot, self._plan.voice)
+        return Line(item.sentence, item.slot, text, speed, forecast)
 
     async def _synthesize(self, line: Line) -> SpokenLine:
         voice = self._plan.voice
@@ -171,7 +170,14 @@ class Speaking:
             if not spoken.kept_original:
                 speech = await asyncio.to_thread(_shape, spoken.speech, natural, placement)
             segment = DubbedSegment(
-                line.sentence, line.text, self._plan.voice, line.slot, line.speed, placement, spoken.kept_original
+                line.sentence,
+                line.text,
+                self._plan.voice,
+                line.slot,
+                line.speed,
+                placement,
+                spoken.kept_original,
+                line.forecast,
             )
             fitted.append(FittedSegment(segment, spool.append(speech)))
             if told is not None:

@@ -16,7 +16,7 @@ from octavia_stream.dubbing.checkpoints import Checkpoints, Stage
 from octavia_stream.dubbing.cue_sentences import CueSentence, cue_sentences, new_texts, share_out
 from octavia_stream.dubbing.engines import Engines
 from octavia_stream.dubbing.glossary import NO_GLOSSARY, Glossary
-from octavia_stream.dubbing.isochrony import FitReport, report
+from octavia_stream.dubbing.isochrony import FitReport, report, segment_fit
 from octavia_stream.dubbing.lines import SentenceBatch, SlottedSentence
 from octavia_stream.dubbing.loudness import LoudnessContour
 from octavia_stream.dubbing.once import Once
@@ -106,7 +106,7 @@ async def speak_subtitles(
         progress.ended("assemble")
     for warning in muxed.warnings:
         emit(Warned("muxing", warning))
-    fit = report([(item.segment.placement, item.segment.slot) for item in fitted])
+    fit = report([segment_fit(item.segment) for item in fitted])
     return SpeechResult(fit, muxed, _said(request, cued, fitted))
 
 

@@ -21,4 +21,5 @@ class Voice:
     speaker: str = ""
     """The engine's own name for it."""
     characters_per_second: float = 14.0
-    """How fast it reads ordinary text at speed 1; measured, used to predict durations."""
+    """How fast it reads at speed 1, in characters of what is said (`spoken_text`); measured, used to predict
+    durations."""

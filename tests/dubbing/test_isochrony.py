@@ -1,5 +1,8 @@
 """Speech is fitted to its slot without overlap and without drift."""
 
+import math
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,14 +11,21 @@ from octavia_stream.dubbing.isochrony import (
     BREATH,
     MAX_SPEED,
     MAX_TEMPO,
+    SegmentFit,
     Timeline,
-    choose_hypothesis,
+    choose,
     choose_speed,
+    predicted_length,
     report,
+    segment_fit,
 )
-from octavia_stream.dubbing.segment import Slot
+from octavia_stream.dubbing.segment import DubbedSegment, Forecast, Sentence, Slot
+from octavia_stream.languages import Language
 from octavia_stream.mt.translator import Hypothesis
+from octavia_stream.tts.voice import Voice
 
+EN = Language("en")
+VOICE = Voice("scripted/voice", EN, "neutral", "scripted", characters_per_second=14.0)
 SECOND = ASR_RATE_HZ
 
 
@@ -71,25 +81,90 @@ def test_nothing_ever_overlaps_or_leaves_the_file(pieces: list[tuple[int, int]],
             free = placement.end
 
 
+slot_lengths = st.lists(st.integers(SECOND // 2, 20 * SECOND), min_size=1, max_size=40)
+HOURS = 3 * 3600 * SECOND
+
+
+@given(slot_lengths, st.data())
+def test_over_hours_speech_that_can_be_made_to_fit_starts_with_its_slot_to_the_sample(
+    rooms: list[int], data: st.DataObject
+) -> None:
+    naturals = [data.draw(st.integers(1, int((room - BREATH) * MAX_TEMPO))) for room in rooms]
+    timeline, at = Timeline(), 0
+    while at < HOURS:
+        for room, natural in zip(rooms, naturals, strict=True):
+            slot = Slot(at, at + room)
+            placement = timeline.place(natural, slot)
+            assert placement.start == slot.start
+            assert placement.end <= slot.end - BREATH
+            assert 1.0 <= placement.tempo <= MAX_TEMPO
+            at = slot.end
+        # As the shortest such talk is of half a second, hours of it would be thousands of rounds.
+        at += HOURS // 8 // sum(rooms) * sum(rooms)
+
+
+@given(st.lists(st.tuples(lengths, lengths), min_size=1, max_size=60))
+def test_a_sentence_is_late_by_what_overran_since_the_last_pause_and_by_nothing_else(
+    pieces: list[tuple[int, int]],
+) -> None:
+    """pieces: for each sentence, the length of its slot and of its natural speech."""
+    timeline, at, late = Timeline(), HOURS, 0
+    for length, natural in pieces:
+        slot = Slot(at, at + length)
+        placement = timeline.place(natural, slot)
+        assert placement.delay == late
+        assert placement.natural == pytest.approx(natural, abs=1)
+        taken = math.ceil(natural / MAX_TEMPO) + BREATH if natural else 0
+        late = max(late + taken - length, 0)
+        at = slot.end
+    assert timeline.place(SECOND, Slot(at + late, at + late + 2 * SECOND)).delay == 0
+
+
+def test_what_is_said_is_reckoned_not_what_is_written() -> None:
+    assert predicted_length("In 1455.", VOICE) == predicted_length("In fourteen fifty-five.", VOICE)
+    assert predicted_length("x" * 28, VOICE) == 2 * SECOND
+
+
 def test_the_voice_speaks_faster_only_as_far_as_the_prediction_asks() -> None:
     slot = Slot(0, 10 * SECOND)
-    assert choose_speed("x" * 50, slot, 14.0) == 1.0
-    assert 1.0 < choose_speed("x" * 150, slot, 14.0) < MAX_SPEED
-    assert choose_speed("x" * 1000, slot, 14.0) == MAX_SPEED
+    assert choose_speed(4 * SECOND, slot) == 1.0
+    assert 1.0 < choose_speed(11 * SECOND, slot) < MAX_SPEED
+    assert choose_speed(70 * SECOND, slot) == MAX_SPEED
 
 
 def test_the_best_hypothesis_that_fits_is_spoken_and_the_shortest_when_none_does() -> None:
-    long, short, shorter = (Hypothesis("x" * n, score) for n, score in ((60, -0.1), (40, -0.2), (35, -0.3)))
+    long, short, shorter = (Hypothesis("x" * n, score) for n, score in ((60, -0.1), (35, -0.2), (30, -0.3)))
     slot = Slot(0, 2 * SECOND)
-    assert choose_hypothesis([long, short, shorter], slot, 14.0) is short
-    assert choose_hypothesis([long], slot, 14.0) is long
-    assert choose_hypothesis([long, short, shorter], Slot(0, SECOND // 10), 14.0) is shorter
+    text, speed, forecast = choose([long, short, shorter], slot, VOICE)
+    assert text == short.text
+    assert speed == MAX_SPEED
+    assert forecast == Forecast(round(predicted_length(short.text, VOICE) / speed), 2, 3)
+    assert choose([long], slot, VOICE)[0] == long.text
+    assert choose([long, short, shorter], Slot(0, SECOND // 10), VOICE)[0] == shorter.text
+
+
+def fitted(timeline: Timeline, natural_s: float, slot: Slot, spoken_s: float = 1.0) -> SegmentFit:
+    sentence = Sentence(0, "Said.", EN, slot.start, slot.start + round(spoken_s * SECOND))
+    placement = timeline.place(round(natural_s * SECOND), slot)
+    forecast = Forecast(round(natural_s * SECOND), 2, 4)
+    return segment_fit(DubbedSegment(sentence, "Dito.", VOICE, slot, 1.15, placement, forecast=forecast))
+
+
+def test_what_was_done_to_a_sentence_is_said_in_seconds() -> None:
+    fit = fitted(Timeline(), 4.4, Slot(SECOND, 5 * SECOND + BREATH), spoken_s=3.0)
+    assert (fit.start_s, fit.end_s, fit.slot_end_s) == (1.0, 5.0, 5.06)
+    assert (fit.predicted_s, fit.natural_s, fit.tempo, fit.borrowed_s) == (4.4, 4.4, 1.1, 1.0)
+    assert (fit.hypothesis, fit.hypotheses, fit.speed) == (2, 4, 1.15)
+    assert (fit.delay_s, fit.trimmed_s, fit.overrun_s, fit.inside, fit.spoken) == (0, 0, 0, True, True)
 
 
 def test_the_report_counts_what_was_done() -> None:
     timeline = Timeline()
     slots = [Slot(0, 4 * SECOND), Slot(4 * SECOND, 20 * SECOND), Slot(20 * SECOND, 30 * SECOND)]
-    placed = [(timeline.place(natural * SECOND, slot), slot) for natural, slot in zip((10, 2, 2), slots, strict=True)]
-    summary = report(placed)
+    fits = [fitted(timeline, natural, slot) for natural, slot in zip((10, 2, 2), slots, strict=True)]
+    assert [fit.overrun_s for fit in fits] == [4.0, 0.0, 0.0]
+    summary = report(fits)
     assert (summary.segments, summary.inside_slot, summary.stretched, summary.delayed) == (3, 1, 1, 1)
-    assert summary.worst_delay_s > 3
+    assert (summary.overran, summary.alternatives, summary.hurried, summary.worst_tempo) == (1, 3, 3, 1.25)
+    assert summary.worst_delay_s == 4.06
+    assert (summary.worst_overrun_s, summary.inside_share, summary.stretched_share) == (4.0, 1 / 3, 1 / 3)
