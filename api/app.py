@@ -31,6 +31,7 @@ from api.metrics import metrics_router
 from api.openai_audio import openai_router
 from api.openai_errors import error_response
 from api.openapi import complete_responses
+from api.pages import pages_router
 from api.previews import preview_router
 from api.rate_limits import RateLimits, add_rate_limit_headers
 from api.services import Services, provide_identity, provide_owner_id, provide_services
@@ -83,7 +84,13 @@ def create_app(settings: Settings, runtime_of: OpenRuntime = open_runtime) -> Li
     runtime_of: opens what the handlers stand on when the application starts; it is closed when it stops.
     """
     app = Litestar(
-        route_handlers=[_version_one(settings), openai_router(settings.openai), health_router, metrics_router],
+        route_handlers=[
+            _version_one(settings),
+            openai_router(settings.openai),
+            health_router,
+            metrics_router,
+            pages_router(),
+        ],
         lifespan=[_lifespan(settings, runtime_of)],
         dependencies={
             "services": Provide(provide_services),

@@ -55,7 +55,10 @@ OPEN_TO: dict[str, tuple[str, ...]] = {
 }
 """What an API key must be for, and the operations of that."""
 SCOPE_OF = {operation: scope for scope, operations in OPEN_TO.items() for operation in operations}
-UNDOCUMENTED = {"/metrics", "/schema", "/schema/openapi.json", "/schema/{path}"}
+UNDOCUMENTED = {
+    *("/metrics", "/schema", "/schema/openapi.json", "/schema/{path}"),
+    *("/live", "/live/listen", "/live/assets/{file_path}"),
+}
 """Not for clients of the API; none holds an id."""
 SOCKETS = {"/api/v1/jobs/{job_id}/events": "jobs:read", "/api/v1/events": "jobs:read"}
 """WebSockets, and what an API key must be for."""
