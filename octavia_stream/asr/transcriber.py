@@ -8,8 +8,9 @@ from octavia_stream.asr.transcript import Transcript
 from octavia_stream.audio.chunk import AudioChunk
 from octavia_stream.languages import Language
 
-AsrTask = Literal["transcribe", "translate"]
-"""`translate` is Whisper's own translation of any language into English."""
+AsrTask = Literal["transcribe", "translate", "follow"]
+"""`translate` is Whisper's own translation of any language into English. `follow` transcribes speech that is going on:
+at a cost that grows with the sound, for a caller who knows that there is speech in it, and asks again."""
 
 
 class Transcriber(Protocol):
