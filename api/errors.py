@@ -29,6 +29,7 @@ STATUS: dict[type[errors.OctaviaError], int] = {
     errors.InsufficientCredits: 402,
     errors.Forbidden: 403,
     errors.QuotaExceeded: 403,
+    errors.TooManySessions: 429,
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.JobCancelled: 409,

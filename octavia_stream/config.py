@@ -64,6 +64,8 @@ class TierSettings(_Section):
     """Uploads in pieces that are open at a time; 0 sets no bound."""
     storage_bytes: int = Field(default=500 * 1024**3, ge=0)
     """Bytes of uploads and results together; 0 sets no bound."""
+    live_sessions: int = Field(default=2, ge=0)
+    """Live sessions at a time; 0 sets no bound."""
     sound_minutes: int = Field(default=0, ge=0)
     """Minutes of sound in jobs, in 30 days; by what a file says until it is decoded. 0 sets no bound."""
     weight: float = Field(default=1.0, gt=0)

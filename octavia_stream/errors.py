@@ -83,6 +83,12 @@ class QuotaExceeded(OctaviaError):
         self.asked = asked
 
 
+class TooManySessions(QuotaExceeded):
+    """You have too many live sessions at once; end one."""
+
+    code = "too_many_sessions"
+
+
 class KeyReused(OctaviaError):
     """This Idempotency-Key was used for another request; take a new one."""
 

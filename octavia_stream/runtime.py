@@ -31,6 +31,8 @@ from octavia_stream.jobs.notices import Letters
 from octavia_stream.jobs.postgres import PostgresJobStore
 from octavia_stream.quotas.job_quotas import JobQuotas
 from octavia_stream.quotas.quotas import Quotas
+from octavia_stream.sessions.registry import NodeRegistry
+from octavia_stream.sessions.store import LiveSessionStore
 from octavia_stream.storage.objects import ObjectStore
 from octavia_stream.uploads.resumable import ResumableUploads
 from octavia_stream.uploads.store import UploadStore
@@ -63,6 +65,8 @@ class Runtime:
     webhooks: WebhookStore
     owner_feed: OwnerFeed
     quotas: Quotas
+    live: LiveSessionStore
+    live_nodes: NodeRegistry
 
 
 @asynccontextmanager
@@ -105,6 +109,8 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
                 pool, charges.prices, quotas, settings.billing, settings.openai.deadline_s + HOLD_MARGIN_S
             ),
             quotas=quotas,
+            live=LiveSessionStore(pool, charges.prices, quotas, settings.billing, resume_s=settings.live.resume_s),
+            live_nodes=await stack.enter_async_context(NodeRegistry(settings.redis_url.get_secret_value())),
         )
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from octavia_stream.config import LimitSettings, TierSettings
 from octavia_stream.database.pool import Connection, Database, Row
-from octavia_stream.errors import NotFound, QuotaExceeded
+from octavia_stream.errors import NotFound, QuotaExceeded, TooManySessions
 from octavia_stream.quotas.usage import Quota, QuotaName, Usage
 
 STANDARD = "standard"
@@ -32,6 +32,7 @@ select
     (select count(*) from job where owner_id = $1 and id is distinct from $2
         and submitted_at is not null and status in ('pending', 'processing')) as concurrent_jobs,
     (select count(*) from open_upload where owner_id = $1 and expires_at > now()) as open_uploads,
+    (select count(*) from live_session where owner_id = $1 and status <> 'ended') as live_sessions,
     (select coalesce(sum(size), 0) from upload where owner_id = $1)
         + (select coalesce(sum(stored_bytes), 0) from job where owner_id = $1 and stored_bytes > 0)
         + (select coalesce(sum(size), 0) from open_upload where owner_id = $1 and expires_at > now()) as storage_bytes,
@@ -85,6 +86,18 @@ class Quotas:
         _require(usage.quota("sound_seconds"), round(seconds))
         await connection.execute(_FORGET_SOUND, owner_id)
         await connection.execute(_TAKE_SOUND, call_id, owner_id, seconds)
+
+    async def admit_session(self, connection: Connection, owner_id: UUID, seconds: float) -> None:
+        """A live session is about to be recorded; what it hears counts at its end. seconds: that it is sure to have.
+
+        Raises TooManySessions, which a later call may not meet.
+        """
+        usage = await self._locked(connection, owner_id)
+        sessions = usage.quota("live_sessions")
+        if sessions.limit is not None and sessions.used >= sessions.limit:
+            raise TooManySessions(_SENTENCES["live_sessions"].format(limit=sessions.limit), sessions, 1)
+        _require(usage.quota("sound_seconds"), round(seconds))
+        await connection.execute(_FORGET_SOUND, owner_id)
 
     async def settle_job(self, connection: Connection, job_id: UUID, seconds: float | None) -> None:
         """A job has ended: what counts is this much; None: what it was submitted with. Raises nothing."""
@@ -150,6 +163,7 @@ class Quotas:
             "open_uploads": tier.open_uploads,
             "storage_bytes": tier.storage_bytes,
             "sound_seconds": tier.sound_minutes * 60,
+            "live_sessions": tier.live_sessions,
         }
         quotas = tuple(Quota(name, limit or None, round(found[name])) for name, limit in limits.items())
         return Usage(found["tier"] if found["tier"] in self._tiers else STANDARD, quotas)
@@ -171,4 +185,5 @@ _SENTENCES: dict[QuotaName, str] = {
         f"{{used}} of your {{limit}} seconds of sound in {WINDOW_DAYS} days are used and this needs {{asked}};"
         " wait, or ask for more."
     ),
+    "live_sessions": "You have {limit} live sessions already; end one, or let it end.",
 }

@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-QuotaName: TypeAlias = Literal["concurrent_jobs", "open_uploads", "storage_bytes", "sound_seconds"]
+QuotaName: TypeAlias = Literal["concurrent_jobs", "open_uploads", "storage_bytes", "sound_seconds", "live_sessions"]
 
 
 class Quota(msgspec.Struct, frozen=True):

@@ -111,6 +111,12 @@ CHUNK_FAILURES = _counter(
 )
 CHUNK_RETRIES = _counter("octavia_chunk_retries", "Pieces of work begun again.", "stage")
 
+LIVE_SESSIONS_STARTED = _counter("octavia_live_sessions_started", "Live sessions asked for and given.")
+LIVE_SESSIONS_ENDED = _counter("octavia_live_sessions_ended", "Live sessions that ended.", "reason")
+LIVE_SESSIONS_REFUSED = _counter(
+    "octavia_live_sessions_refused", "Live sessions asked for that no live node could take."
+)
+
 ENGINE = _histogram(
     "octavia_engine_seconds", "One call of a model, in the replica: no waiting included.", _STAGE_BUCKETS, "stage"
 )
@@ -126,6 +132,7 @@ BUILD = _state("octavia_build_info", "Always 1; the version is in the label.", "
 DEPENDENCY_UP = _state("octavia_dependency_up", "1 when it answers, else 0.", "dependency")
 PROCESSES = _state("octavia_processes", "Processes that gave a sign of life in the last 20 s.", "role")
 JOBS = _state("octavia_jobs", "Jobs to process that have not ended: waiting or processing.", "kind", "status")
+LIVE_SESSIONS = _state("octavia_live_sessions", "Live sessions that have not ended.", "status")
 QUEUE_JOBS = _state("octavia_queue_jobs", "Jobs that wait for a worker.")
 QUEUE_AGE = _state("octavia_queue_age_seconds", "How long the job that waits longest has waited; 0 when none does.")
 QUEUE_LATE_LEASES = _state("octavia_queue_late_leases", "Jobs whose worker gave no sign of life in time.")

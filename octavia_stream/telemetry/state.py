@@ -26,6 +26,7 @@ select count(*) filter (where lease_until is null) as waiting,
 from job where submitted_at is not null and status in ('pending', 'processing')
 """
 _HELD = "select coalesce(sum(amount), 0)::float8 from credit_hold where state = 'open'"
+_LIVE = "select status, count(*) as sessions from live_session where status <> 'ended' group by status"
 _WEBHOOKS = """
 select count(*) as due, coalesce(extract(epoch from max(now() - next_at)), 0)::float8 as age_s
 from webhook_delivery where state = 'waiting' and next_at < now()
@@ -70,12 +71,16 @@ class ServerState:
         queue = await self.queue()
         held = await self._database.fetchval(_HELD)
         webhooks = await self._database.fetchrow(_WEBHOOKS)
+        live = await self._database.fetch(_LIVE)
         stored = await self._stored_bytes()
         free = await self.free_bytes()
         # Nothing is awaited from here on: nobody sees half of it.
         metrics.JOBS.clear()
         for row in jobs:
             metrics.JOBS.labels(row["kind"], row["status"]).set(row["jobs"])
+        metrics.LIVE_SESSIONS.clear()
+        for row in live:
+            metrics.LIVE_SESSIONS.labels(row["status"]).set(row["sessions"])
         metrics.QUEUE_JOBS.set(queue.waiting)
         metrics.QUEUE_AGE.set(queue.age_s)
         metrics.QUEUE_LATE_LEASES.set(queue.late)
