@@ -78,18 +78,19 @@ async def carry_out(
     """
     console = Console(stderr=False)
     for path in (order.file, *(path for path, _ in order.others.values())):
-        _check_path(path)
+        check_path(path)
     if server is None:
         await check()
         account = local_credentials(settings.home)
-    async with _server(server, settings, console) as url, Client(url) as client:
+    async with reached_server(server, settings, console) as url, Client(url) as client:
         if account is None:
             raise InvalidRequest("Give --email and OCTAVIA_PASSWORD to use another machine's server.")
         await client.log_in(account, sign_up=server is None)
         return await _run(order, client, console)
 
 
-def _check_path(file: Path) -> None:
+def check_path(file: Path) -> None:
+    """Say no to what cannot be a file of use. Raises InvalidRequest."""
     if not file.exists():
         raise InvalidRequest(f"There is no file {file}.")
     if file.is_dir():
@@ -99,7 +100,8 @@ def _check_path(file: Path) -> None:
 
 
 @asynccontextmanager
-async def _server(server: str | None, settings: Settings, console: Console) -> AsyncIterator[str]:
+async def reached_server(server: str | None, settings: Settings, console: Console) -> AsyncIterator[str]:
+    """The URL of the server named, of the one that runs here, or of one started for this and stopped after it."""
     url = server or await running_server(settings)
     if url is not None:
         yield url
