@@ -233,6 +233,27 @@ class WorkerSettings(_Section):
     """Chunks of one job in flight at once: the bound on memory."""
 
 
+class QualitySettings(_Section):
+    """How good a dub must be. What is not is told, in the job's quality report and by the event `quality`; no job fails
+    for it."""
+
+    heard_share: float = Field(default=0.05, ge=0, le=1)
+    """How much of a dub is transcribed back, at most, as a share of its length; in pieces of 28 s, so that of dubs
+    shorter than 28 s / share nothing is heard. 0: of none."""
+    min_coverage: float = Field(default=0.98, ge=0, le=1)
+    """Share of the sentences that must be said in the dub."""
+    min_inside_share: float = Field(default=0.95, ge=0, le=1)
+    """Share of the sentences that must fit their slot: start with it, end in it, and be whole."""
+    max_stretched_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of the sentences whose sound may be stretched."""
+    max_overrun_s: float = Field(default=1.5, ge=0)
+    """How far a sentence may reach into the time of the next, in seconds."""
+    max_loudness_difference_lu: float = Field(default=6.0, ge=0)
+    """How much louder or quieter than the original the dub may be, in loudness units."""
+    max_word_error_rate: float = Field(default=0.35, ge=0)
+    """How many words of what was transcribed back may differ from what was to be said, for each of those."""
+
+
 class S3Settings(_Section):
     """The bucket that `storage_url` names. What is not set here is taken from where every S3 client finds it."""
 
@@ -259,6 +280,16 @@ class OutboundSettings(_Section):
     """How often the address of a file may lead on to another; each is judged."""
     allowed_networks: tuple[IPvAnyNetwork, ...] = ()
     """Networks inside, such as `["10.1.0.0/16"]`, that may be called all the same. Else only public addresses are."""
+
+
+class CacheSettings(_Section):
+    """Results of the model servers that are kept for later jobs: lines spoken, sentences translated, chunks heard."""
+
+    limit_bytes: int = Field(default=2 * 1024**3, ge=0)
+    """How much of the storage they may take, in bytes; the longest unused go first. 0 keeps none."""
+    shared: bool = False
+    """Let accounts and teams have each other's. Whoever guesses a line that somebody else had dubbed could then tell,
+    by how fast it comes; and what was made for an account stays when the account goes."""
 
 
 class RetentionSettings(_Section):
@@ -410,6 +441,7 @@ class Settings(BaseSettings):
     serve: ServeSettings = ServeSettings()
     worker: WorkerSettings = WorkerSettings()
     retention: RetentionSettings = RetentionSettings()
+    cache: CacheSettings = CacheSettings()
     billing: BillingSettings = BillingSettings()
     limits: LimitSettings = LimitSettings()
     mail: MailSettings = MailSettings()
@@ -418,4 +450,5 @@ class Settings(BaseSettings):
     live: LiveSettings = LiveSettings()
     webhooks: WebhookSettings = WebhookSettings()
     outbound: OutboundSettings = OutboundSettings()
+    quality: QualitySettings = QualitySettings()
     s3: S3Settings = S3Settings()

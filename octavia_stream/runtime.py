@@ -17,6 +17,8 @@ from octavia_stream.billing.credits import CreditStore
 from octavia_stream.billing.job_charges import JobCharges
 from octavia_stream.billing.prices import read_prices
 from octavia_stream.billing.welcome import welcome_gift
+from octavia_stream.cache.results import ResultCache
+from octavia_stream.cache.shelf import Shelf
 from octavia_stream.config import Settings
 from octavia_stream.crash_points import arm
 from octavia_stream.database.pool import Database
@@ -67,6 +69,7 @@ class Runtime:
     quotas: Quotas
     live: LiveSessionStore
     live_nodes: NodeRegistry
+    cache: ResultCache
 
 
 @asynccontextmanager
@@ -86,11 +89,12 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         job_quotas = JobQuotas(quotas, settings.media.max_duration_s)
         letters = Letters(settings.api.public_url) if settings.mail.host is not None else None
         jobs = PostgresJobStore(pool, redis, EveryCharge(job_quotas, charges), letters)
+        objects = open_objects(settings)
         yield Runtime(
             settings=settings,
             pool=pool,
             redis=redis,
-            objects=open_objects(settings),
+            objects=objects,
             jobs=jobs,
             accounts=await stack.enter_async_context(AccountStore(pool, welcome_gift(settings.billing))),
             log_ins=LogInStore(pool, timedelta(days=settings.api.refresh_token_days)),
@@ -111,6 +115,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             quotas=quotas,
             live=LiveSessionStore(pool, charges.prices, quotas, settings.billing, resume_s=settings.live.resume_s),
             live_nodes=await stack.enter_async_context(NodeRegistry(settings.redis_url.get_secret_value())),
+            cache=await stack.enter_async_context(ResultCache(Shelf(pool, objects), settings.cache)),
         )
 
 

@@ -3,6 +3,7 @@
 What stays are the books: transfers of credits, which name an id that nobody has any more.
 """
 
+import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -34,7 +35,8 @@ _LET_GO = "insert into object_removal (key, is_prefix) select unnest($1::text[])
 _DELETE_ACCOUNT = "delete from account where id = $1"
 _DELETE_TEAMS = "delete from team where id = any($1::uuid[])"
 _DUE = "select key, is_prefix from object_removal order by asked_at limit 500"
-_DONE = "delete from object_removal where key = $1"
+_DONE = "delete from object_removal where key = any($1::text[])"
+REMOVED_AT_ONCE = 8
 
 
 class Removal:
@@ -81,15 +83,18 @@ class Removal:
         """Delete the files of accounts that are gone, also what an earlier call did not get to. Returns how many."""
         count = 0
         while due := await self._database.fetch(_DUE):
-            for row in due:
-                if row["is_prefix"]:
-                    count += await self._objects.delete_prefix(row["key"])
-                else:
-                    await self._objects.delete(row["key"])
-                    count += 1
+            for start in range(0, len(due), REMOVED_AT_ONCE):
+                some = due[start : start + REMOVED_AT_ONCE]
+                count += sum(await asyncio.gather(*(self._remove(row) for row in some)))
                 crash_point(CrashPoint.OBJECT_REMOVED)
-                await self._database.execute(_DONE, row["key"])
+                await self._database.execute(_DONE, [row["key"] for row in some])
         return count
+
+    async def _remove(self, row: Row) -> int:
+        if row["is_prefix"]:
+            return await self._objects.delete_prefix(row["key"])
+        await self._objects.delete(row["key"])
+        return 1
 
     async def _stop_jobs(self, owners: Sequence[UUID]) -> None:
         for row in await self._database.fetch(_UNFINISHED, owners):

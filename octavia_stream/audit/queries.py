@@ -102,7 +102,8 @@ STRANGERS = """
 select count(*) from job join account on account.id = job.owner_id where job.created_by is distinct from job.owner_id
 """
 
-# What must lie in the object store, in pages by key. Half-made work has no key yet.
+# What must lie in the object store, in pages by key. Half-made work has no key yet. What is kept for later jobs need
+# not be there: whoever finds it damaged makes it again.
 KEPT_OBJECTS = """
 select key, size, sha256 from (
     select key, size, sha256 from upload
@@ -131,4 +132,6 @@ select seen.key from unnest($1::text[], $2::uuid[]) as seen (key, job_id)
 where seen.job_id is null and not exists (select from upload where upload.key = seen.key)
     and not exists (select from resumable_part part where part.key = seen.key)
     and not exists (select from upload where 'previews/' || upload.id = left(seen.key, 45))
+    and not exists (select from cached_result where cached_result.key = seen.key)
+    and not (seen.key like 'cache/%' and exists (select from object_removal gone where gone.key = seen.key))
 """

@@ -14,6 +14,7 @@ from octavia_stream.cli import dub as dub_command
 from octavia_stream.cli import subtitle as subtitle_command
 from octavia_stream.cli.admin import admin_app
 from octavia_stream.cli.audit import show_audit
+from octavia_stream.cli.cache import cache_app
 from octavia_stream.cli.client import Credentials
 from octavia_stream.cli.doctor import doctor
 from octavia_stream.cli.metrics import list_metrics
@@ -31,6 +32,7 @@ app.command(admin_app, name="admin")
 app.command(doctor, name="doctor")
 app.command(show_settings, name="settings")
 app.command(show_audit, name="audit")
+app.command(cache_app, name="cache")
 app.command(list_metrics, name="metrics")
 db_app = App(name="db", help="The database.")
 app.command(db_app)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from octavia_stream.cache.engines import with_cache
 from octavia_stream.dubbing.checkpoints import Checkpoints
 from octavia_stream.dubbing.engines import Engines
 from octavia_stream.dubbing.progress import Emit
@@ -36,7 +37,8 @@ class EveryKind:
 
     async def __call__(self, claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> JobResult:
         """Raises every OctaviaError that the job gives reason for."""
-        engines = self._engines(await self._share(claim.job))
+        share = await self._share(claim.job)
+        engines = with_cache(self._engines(share), self._runtime.cache, self._models, share.tenant)
         run = RUNNERS[claim.job.kind](self._runtime, engines, self._models)
         return await run(claim, scratch, checkpoints, emit)
 

@@ -1,5 +1,6 @@
 """Which models a job works with."""
 
+from octavia_stream.cache.code_version import engine_code
 from octavia_stream.config import Settings
 from octavia_stream.dubbing.checkpoints import Stage
 from octavia_stream.languages import Language
@@ -16,6 +17,7 @@ class JobModels:
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self._settings = settings.models
+        self._engines = settings.serve.engines
         self._registry = registry
         self._vad: SileroDetector | None = None
 
@@ -44,3 +46,14 @@ class JobModels:
         if voice is not None:
             found["synthesize"] = f"{voice.model} {voice.speaker}"
         return found
+
+    def identity(self, *models: str) -> str:
+        """All that decides what these models make of the same input: their files, the settings, and our code."""
+        settings = self._settings
+        chosen = (self._engines, engine_code(self._engines), settings.device, settings.compute_type)
+        return " ".join((*chosen, *map(self._registry.identity, models)))
+
+    @property
+    def asr(self) -> str:
+        """The model that listens."""
+        return self._settings.asr

@@ -102,6 +102,16 @@ class Registry:
         """Every model of the catalogue, in its order."""
         return [self.availability(entry) for entry in self.catalogue.models.values()]
 
+    def identity(self, model_id: str) -> str:
+        """Changes when the model becomes another one under the same name. Reads no file. Raises NotFound."""
+        entry = self.catalogue.model(model_id)
+        if (directory := self._settings.directories.get(model_id)) is None:
+            return " ".join(_cache_name(entry, spec) for spec in entry.sources)
+        # The operator's own files, of which nobody has digests.
+        files = sorted(path for path in directory.rglob("*") if path.is_file())
+        seen = [(str(path.relative_to(directory)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        return hashlib.sha256(repr((model_id, seen)).encode()).hexdigest()
+
     # Translation
 
     def mt_pairs(self) -> dict[Pair, str]:

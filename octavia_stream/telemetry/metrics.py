@@ -111,6 +111,19 @@ CHUNK_FAILURES = _counter(
 )
 CHUNK_RETRIES = _counter("octavia_chunk_retries", "Pieces of work begun again.", "stage")
 
+CACHE_HITS = _counter(
+    "octavia_cache_hits", "Results that no engine was asked for, since an earlier call had made them.", "stage"
+)
+CACHE_MISSES = _counter("octavia_cache_misses", "Results that an engine was asked for.", "stage")
+CACHE_WRITTEN_BYTES = _counter("octavia_cache_written_bytes", "Bytes of results kept for later jobs.", "stage")
+CACHE_EVICTED_BYTES = _counter("octavia_cache_evicted_bytes", "Bytes of results let go to make room for others.")
+CACHE_FAILURES = _counter(
+    "octavia_cache_failures",
+    "Times that the cache did not work and jobs went on without. find, keep, evict: Postgres or the storage was away; "
+    "damaged: a result was not what was written; full: more came than could be written.",
+    "at",
+)
+
 LIVE_SESSIONS_STARTED = _counter("octavia_live_sessions_started", "Live sessions asked for and given.")
 LIVE_SESSIONS_ENDED = _counter("octavia_live_sessions_ended", "Live sessions that ended.", "reason")
 LIVE_SESSIONS_REFUSED = _counter(

@@ -36,6 +36,8 @@ select 'uploads' as what, coalesce(sum(size), 0)::float8 as bytes from upload
 union all
 select 'results', coalesce(sum((artifact ->> 'size')::bigint), 0)::float8
 from job, jsonb_array_elements(job.artifacts) artifact
+union all
+select 'cache', coalesce(sum(size), 0)::float8 from cached_result
 """
 
 

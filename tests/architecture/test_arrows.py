@@ -16,7 +16,7 @@ FORBIDDEN_TO_PACKAGE = {
 CORRIDOR = ("audio", "vad", "asr", "mt", "tts", "media", "captions", "dubbing")
 UPPER_FLOORS = (
     *("jobs", "accounts", "uploads", "storage", "database", "services", "cli", "launcher", "runtime"),
-    *("instant", "webhooks"),
+    *("instant", "webhooks", "cache"),
 )
 
 

@@ -1,0 +1,1 @@
+"""Results of engines that are kept for later jobs."""
