@@ -13,7 +13,7 @@ from octavia_stream.channel import Channel
 from octavia_stream.dubbing.digest import digest
 from octavia_stream.dubbing.engines import Engines
 from octavia_stream.dubbing.isochrony import Timeline, choose, fits
-from octavia_stream.dubbing.lines import Line, SentenceBatch, SlottedSentence, SpokenLine
+from octavia_stream.dubbing.lines import Line, SentenceBatch, SlottedSentence, SpokenBy, SpokenLine
 from octavia_stream.dubbing.once import Once
 from octavia_stream.dubbing.plan import DubbingPlan
 from octavia_stream.dubbing.progress import Emit, Finished
@@ -56,7 +56,8 @@ class Speaking:
         self._route = route
         self._engines = plan.glossary.over(engines, plan.target_language, emit)
         self._translates_as = plan.fingerprints["translate"] + plan.glossary.translation_digest(plan.target_language)
-        self._speaks_as = plan.fingerprints["synthesize"] + plan.glossary.speech_digest(plan.target_language)
+        self._usual = SpokenBy(plan.voice, plan.fingerprints["synthesize"])
+        self._pronounced_as = plan.glossary.speech_digest(plan.target_language)
         self._once = once
         self._progress = progress
         self._emit = emit
@@ -87,7 +88,7 @@ class Speaking:
     async def _translate(self, batch: SentenceBatch) -> list[Line]:
         texts = [item.sentence.text for item in batch.sentences]
         route = self._route()
-        if route is None or not route.hops:
+        if batch.written or route is None or not route.hops:
             translations = [Translation(text, (Hypothesis(text, 0.0),)) for text in texts]
         else:
             source = route.text_source
@@ -119,12 +120,20 @@ class Speaking:
         return translations
 
     def _line(self, item: SlottedSentence, translation: Translation) -> Line:
-        text, speed, forecast = choose(translation.hypotheses, item.slot, self._plan.voice)
-        return Line(item.sentence, item.slot, text, speed, forecast)
+        given = item.given
+        if given is None:
+            text, speed, forecast = choose(translation.hypotheses, item.slot, self._plan.voice)
+            return Line(item.sentence, item.slot, text, speed, self._usual, forecast)
+        hypotheses = translation.hypotheses if given.text is None else (Hypothesis(given.text, 0.0),)
+        text, speed, forecast = choose(hypotheses, item.slot, given.by.voice)
+        if given.speed is not None:
+            speed, forecast = given.speed, given.forecast
+        return Line(item.sentence, item.slot, text, speed, given.by, forecast, given.kept_original, given.told)
 
     async def _synthesize(self, line: Line) -> SpokenLine:
-        voice = self._plan.voice
-        key = digest(line.text, voice.id, line.speed, self._speaks_as)
+        if line.kept_original:
+            return self._silent(line)
+        key = digest(line.text, line.by.voice.id, line.speed, line.by.fingerprint + self._pronounced_as)
         index = line.sentence.index
         try:
             stored = await self._once("synthesize", index, key, StoredSpeech, lambda: self._ask_voice(line))
@@ -142,11 +151,14 @@ class Speaking:
         self._emit(
             Warned("not_spoken", f"The sentence at {at_s:.1f} s could not be spoken; the original is kept there.")
         )
+        return self._silent(line)
+
+    def _silent(self, line: Line) -> SpokenLine:
         self._progress.finished("synthesize", 1, line.sentence.end)
         return SpokenLine(line, AudioChunk(np.zeros(0, np.float32), ASR_RATE_HZ), kept_original=True)
 
     async def _ask_voice(self, line: Line) -> "StoredSpeech":
-        speech = await self._engines.synthesizer.synthesize(line.text, self._plan.voice, line.speed)
+        speech = await self._engines.synthesizer.synthesize(line.text, line.by.voice, line.speed)
         return StoredSpeech(speech.rate_hz, to_int16(speech.samples).tobytes())
 
     async def _fit(
@@ -172,7 +184,7 @@ class Speaking:
             segment = DubbedSegment(
                 line.sentence,
                 line.text,
-                self._plan.voice,
+                line.by.voice,
                 line.slot,
                 line.speed,
                 placement,
@@ -182,7 +194,8 @@ class Speaking:
             fitted.append(FittedSegment(segment, spool.append(speech)))
             if told is not None:
                 told(fitted[-1])
-            self._emit(_event(segment))
+            if not line.told:
+                self._emit(_event(segment))
         return fitted
 
 
