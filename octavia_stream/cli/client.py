@@ -142,6 +142,16 @@ class Client:
         if answer.status_code != httpx.codes.CONFLICT:
             _checked(answer)
 
+    async def open_live(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Create a live session; gives its addresses and its token."""
+        return _checked(await self._send("POST", "/api/v1/live/sessions", json=options))
+
+    async def close_live(self, session_id: str) -> None:
+        """End a live session; one that has ended already stays as it is."""
+        answer = await self._send("DELETE", f"/api/v1/live/sessions/{session_id}")
+        if answer.status_code not in (httpx.codes.NOT_FOUND, httpx.codes.CONFLICT, httpx.codes.NO_CONTENT):
+            _checked(answer)
+
     async def events(self, job_id: str) -> AsyncIterator[JobEventRecord]:
         """Every event from the first to the terminal one, each once, through lost connections and restarts."""
         seen = 0

@@ -6,20 +6,18 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from pydantic import SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import ValidationError
 from rich.console import Console
 
 from octavia_stream.cli import dub as dub_command
 from octavia_stream.cli import subtitle as subtitle_command
+from octavia_stream.cli.account import account_from
 from octavia_stream.cli.admin import admin_app
 from octavia_stream.cli.audit import show_audit
 from octavia_stream.cli.cache import cache_app
-from octavia_stream.cli.client import Credentials
 from octavia_stream.cli.doctor import doctor
 from octavia_stream.cli.metrics import list_metrics
 from octavia_stream.cli.models import models_app
-from octavia_stream.cli.order import account_from
 from octavia_stream.cli.serve import serve_command
 from octavia_stream.cli.settings import show_settings
 from octavia_stream.config import Settings
@@ -34,15 +32,10 @@ app.command(show_settings, name="settings")
 app.command(show_audit, name="audit")
 app.command(cache_app, name="cache")
 app.command(list_metrics, name="metrics")
+# Named, and so imported when it is called: WebRTC takes half a second to load.
+app.command("octavia_stream.cli.live:live_command", name="live", help="Speak a file into a live session.")
 db_app = App(name="db", help="The database.")
 app.command(db_app)
-
-
-class _Password(BaseSettings):
-    """The password for another machine's server: never an argument, for arguments are seen by everybody."""
-
-    model_config = SettingsConfigDict(env_prefix="OCTAVIA_")
-    password: SecretStr | None = None
 
 
 @app.command
@@ -128,7 +121,7 @@ def dub(
         end_s=end,
         burn_in=burn_in,
     )
-    return asyncio.run(dub_command.dub(order, server, _account(email), Settings()))
+    return asyncio.run(dub_command.dub(order, server, account_from(email), Settings()))
 
 
 @app.command
@@ -173,7 +166,7 @@ def subtitle(
         Your account there; its password is read from OCTAVIA_PASSWORD.
     """
     order = subtitle_command.SubtitleOrder(file, tuple(to or ()), source, output, audio_track, glossary, start, end)
-    return asyncio.run(subtitle_command.subtitle(order, server, _account(email), Settings()))
+    return asyncio.run(subtitle_command.subtitle(order, server, account_from(email), Settings()))
 
 
 @app.command
@@ -216,12 +209,7 @@ def speak(
         Your account there; its password is read from OCTAVIA_PASSWORD.
     """
     order = subtitle_command.SpeechOrder(file, to, source, voice, output, video, audio_format, glossary)
-    return asyncio.run(subtitle_command.speak(order, server, _account(email), Settings()))
-
-
-def _account(email: str | None) -> Credentials | None:
-    password = _Password().password
-    return account_from(email, password.get_secret_value() if password else None)
+    return asyncio.run(subtitle_command.speak(order, server, account_from(email), Settings()))
 
 
 @db_app.command(name="migrate")
