@@ -15,8 +15,10 @@ import pytest
 import uvicorn
 from pydantic import SecretStr
 
+from octavia_stream.accounts.removal import Removal
 from octavia_stream.config import (
     BillingSettings,
+    CacheSettings,
     MailSettings,
     OutboundSettings,
     RetentionSettings,
@@ -259,6 +261,28 @@ async def another_worker_goes_on(server: Server, point: CrashPoint) -> None:
     assert ended.percent == 100.0
     await server.money_is_right(job.id)
     await server.nothing_is_off()
+
+
+@walk(CrashPoint.CACHED_RESULT_STORED, CrashPoint.CACHED_RESULTS_FORGOTTEN)
+async def what_was_kept_for_later_jobs_is_whole_or_gone(server: Server, point: CrashPoint) -> None:
+    upload = await server.uploaded()
+    options = AudioDubbingOptions(target_language="pt", source_language="en")
+    job = await server.runtime.jobs.create(server.person, "audio-translate", upload.id, options)
+    await server.runtime.jobs.submit(job.id, server.person)
+    # What does not fit goes at once.
+    room = CacheSettings(limit_bytes=1) if point is CrashPoint.CACHED_RESULTS_FORGOTTEN else CacheSettings()
+    worker = worker_life(server.settings.model_copy(update={"crash_point": point, "cache": room}))
+    await worker.killed()
+    named = "select key from cached_result where key is not null"
+    unnamed = set(await server.stored("cache")) - {row["key"] for row in await server.runtime.pool.fetch(named)}
+    assert unnamed, "it died too early"
+    await server.lease_over(job.id)
+    await server.ended(job.id)
+    await server.money_is_right(job.id)
+    await server.nothing_is_off()
+    await Removal(server.runtime.pool, server.runtime.jobs, server.runtime.objects).remove_objects()
+    assert unnamed.isdisjoint(await server.stored("cache"))
+    assert set(await server.stored("cache")) == {row["key"] for row in await server.runtime.pool.fetch(named)}
 
 
 @pytest.mark.parametrize("point", CrashPoint)
