@@ -21,6 +21,7 @@ from api.identity import for_keys
 from api.job_defaults import with_defaults
 from api.job_kinds import KINDS, Asked, KindOfJob, Tags
 from api.job_sources import with_source
+from api.quality import get_job_quality
 from api.services import JobId, OwnerId, TeamOfQuery, TheServices, WhoAsks
 from api.streams import stream_job, stream_job_file
 from octavia_stream.errors import InvalidRequest
@@ -329,6 +330,7 @@ jobs_router = Router(
         get_job,
         download_job,
         download_job_head,
+        get_job_quality,
         stream_job,
         stream_job_file,
         stream_job_events,

@@ -18,7 +18,7 @@ from octavia_stream.dubbing.loudness import IntegratedLoudness
 from octavia_stream.dubbing.matching import plain_words, word_errors
 from octavia_stream.dubbing.punctuation import join_words
 from octavia_stream.dubbing.retrying import with_retries
-from octavia_stream.dubbing.segment import DubbedSegment
+from octavia_stream.dubbing.segment import DubbedSegment, HeardLine
 from octavia_stream.errors import OctaviaError
 from octavia_stream.languages import Language
 
@@ -52,19 +52,6 @@ UNHEARD = AuditionPlan(0.0, "")
 
 
 @dataclass(frozen=True, slots=True)
-class HeardLine:
-    """One sentence of the dub, as it was to be said and as it was understood."""
-
-    index: int
-    text: str
-    heard: str
-    words: int
-    """Of the text."""
-    errors: int
-    """Words that were understood otherwise, not at all, or besides."""
-
-
-@dataclass(frozen=True, slots=True)
 class HeardReel:
     """What one reel gave."""
 
@@ -80,6 +67,8 @@ class Impression:
 
     loudness_lufs: float
     """Integrated, by ITU-R BS.1770, of the whole mix."""
+    mono_lufs: float
+    """As if it were one channel."""
     peak_dbfs: float
     reels: tuple[HeardReel, ...]
     unheard: str | None
@@ -119,6 +108,7 @@ class Audition:
         self._plan = plan
         self._transcriber = transcriber
         self._rate_hz = rate_hz
+        self._channels = channels
         self._loudness = IntegratedLoudness(rate_hz, channels)
         self._peak = 0.0
         self._reels = [_Reel(takes) for takes in choose(plan, segments, length_s, rate_hz)]
@@ -167,7 +157,10 @@ class Audition:
             else:
                 unheard = str(result) if isinstance(result, OctaviaError) else "The dub could not be heard again."
                 log.warning("audition_failed", exc_info=result)
-        return Impression(self._loudness.lufs, decibels(self._peak), tuple(reels), None if reels else unheard)
+        lufs = self._loudness.lufs
+        # Speech is the same in both channels, and two of them are twice the power.
+        mono = lufs - decibels(self._channels) / 2
+        return Impression(lufs, mono, decibels(self._peak), tuple(reels), None if reels else unheard)
 
     async def _heard(self, reel: _Reel) -> HeardReel:
         sound = await asyncio.to_thread(resample, AudioChunk(np.concatenate(reel.sound), self._rate_hz), ASR_RATE_HZ)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from octavia_stream.audio.chunk import ASR_RATE_HZ
-from octavia_stream.dubbing.segment import DubbedSegment, Forecast, Placement, Slot
+from octavia_stream.dubbing.segment import DubbedSegment, Forecast, Placement, SegmentFit, Slot
 from octavia_stream.mt.translator import Hypothesis
 from octavia_stream.tts.normalisation import spoken_text
 from octavia_stream.tts.voice import Voice
@@ -84,41 +84,6 @@ class Timeline:
         if kept:
             self._free_from = start + kept + BREATH
         return Placement(start, kept, natural / length if length else 1.0, start - slot.start, length - kept)
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentFit:
-    """What was done to one sentence so that it fits. Seconds on the media's timeline."""
-
-    index: int
-    start_s: float
-    end_s: float
-    slot_end_s: float
-    """Where the next sentence starts."""
-    predicted_s: float
-    """How long its speech was to be, at the speed asked."""
-    natural_s: float
-    """How long it was, before it was stretched."""
-    hypothesis: int
-    """Which of the translations is spoken, counted from 1; 1 is the best."""
-    hypotheses: int
-    """Out of how many."""
-    speed: float
-    """Asked of the voice."""
-    tempo: float
-    """Done to its sound afterwards."""
-    borrowed_s: float
-    """How much of the silence after the original sentence it fills."""
-    delay_s: float
-    """How much later than the original it starts, because the one before overran."""
-    trimmed_s: float
-    """What was cut because the file ends."""
-    overrun_s: float
-    """How far it reaches into the next sentence's slot, and moves that one's start."""
-    inside: bool
-    """Whether it starts with its slot, ends in it, and is whole."""
-    spoken: bool
-    """False where the original is kept because no engine could speak it, or where there was nothing to say."""
 
 
 def segment_fit(segment: DubbedSegment) -> SegmentFit:

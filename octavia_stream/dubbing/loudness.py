@@ -34,6 +34,13 @@ class LoudnessContour:
         # One thread listens while another asks how loud it was.
         self._lock = threading.Lock()
 
+    @classmethod
+    def of_power(cls, power: NDArray[np.float64], rate_hz: int) -> "LoudnessContour":
+        """One whose sound was measured before. power: as its own `power` gave it."""
+        contour = cls(rate_hz)
+        contour._joined = power
+        return contour
+
     def push(self, samples: Samples) -> None:
         """samples: mono, shape (n,), continuing where the last call ended."""
         weighted: NDArray[np.float64] = samples.astype(np.float64)

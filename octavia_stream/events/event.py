@@ -71,6 +71,26 @@ class Warned(msgspec.Struct, frozen=True, tag="warning"):
     message: str
 
 
+QualityCheck = Literal["coverage", "overlaps", "inside", "stretched", "overrun", "loudness", "language", "words"]
+
+
+class QualityFinding(msgspec.Struct, frozen=True):
+    """One figure of a dub that is not as the server's settings want it."""
+
+    language: str
+    """Which dub."""
+    check: QualityCheck
+    value: float | str
+    limit: float | str
+    message: str
+
+
+class QualityWarned(msgspec.Struct, frozen=True, tag="quality"):
+    """The job ended well, and its result is not as good as it should be; told just before `completed`."""
+
+    failed: list[QualityFinding]
+
+
 class ArtifactReady(msgspec.Struct, frozen=True, tag="artifact"):
     """A result can be downloaded."""
 
@@ -111,6 +131,7 @@ JobEvent = (
     | Warned
     | ArtifactReady
     | StreamReady
+    | QualityWarned
     | Completed
     | Failed
     | Cancelled

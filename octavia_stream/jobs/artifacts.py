@@ -10,6 +10,7 @@ from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.dubbing.progress import Emit
 from octavia_stream.events.event import ArtifactReady
 from octavia_stream.jobs.job import Artifact, Claim
+from octavia_stream.jobs.quality import QualityReport
 from octavia_stream.languages import Language
 from octavia_stream.storage.objects import ObjectStore, StoredObject
 
@@ -38,6 +39,8 @@ class FinishedJob:
 
     artifacts: list[Artifact]
     report: dict[str, object]
+    quality: QualityReport | None = None
+    """Of dubs."""
 
 
 class Artifacts:
@@ -62,10 +65,10 @@ class Artifacts:
         await self.add(f"{stem}.srt", write_srt(cues).encode())
         await self.add(f"{stem}.vtt", write_vtt(cues).encode())
 
-    async def finish(self, report: dict[str, object]) -> FinishedJob:
+    async def finish(self, report: dict[str, object], quality: QualityReport | None = None) -> FinishedJob:
         """Store the report as well. No artifacts come after it."""
         await self.add("report.json", msgspec.json.format(msgspec.json.encode(report), indent=2))
-        return FinishedJob(self._stored, report)
+        return FinishedJob(self._stored, report, quality)
 
     def _key(self, name: str) -> str:
         # The epoch keeps a worker that lost its lease from overwriting what its successor made.

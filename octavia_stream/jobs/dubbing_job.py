@@ -3,6 +3,10 @@
 from dataclasses import asdict
 from pathlib import Path
 
+import structlog
+
+from octavia_stream.config import QualitySettings
+from octavia_stream.dubbing.audition import AuditionPlan
 from octavia_stream.dubbing.batch import Dub, DubRequest, DubResult, DubTarget, dub_file
 from octavia_stream.dubbing.checkpoints import Checkpoints
 from octavia_stream.dubbing.engines import Engines
@@ -12,6 +16,8 @@ from octavia_stream.events.event import Warned
 from octavia_stream.jobs.artifacts import Artifacts, FinishedJob, target_stem
 from octavia_stream.jobs.job import AudioDubbingOptions, Claim, DubbingOptions, dubbed_languages
 from octavia_stream.jobs.job_models import JobModels
+from octavia_stream.jobs.judging import quality_of, summary
+from octavia_stream.jobs.quality import QualityReport
 from octavia_stream.jobs.sources import SourcePart, fetch_media, listened_part
 from octavia_stream.jobs.streams import JobStream
 from octavia_stream.languages import parse_language
@@ -19,6 +25,8 @@ from octavia_stream.media.info import MediaInfo
 from octavia_stream.media.muxer import AUDIO_CONTAINERS, container_for
 from octavia_stream.media.probe import probe
 from octavia_stream.runtime import Runtime
+
+log = structlog.get_logger()
 
 
 class DubbingJob:
@@ -50,7 +58,9 @@ class DubbingJob:
             await artifacts.add_subtitles(language, cues)
         for dub in result.dubs:
             await artifacts.add_subtitles(target_stem(result.source_language, dub.target.language), dub.cues)
-        return await artifacts.finish(_report(result) | part.report)
+        quality = _judged(result, self._runtime.settings.quality)
+        judged = {"quality": summary(quality)} if quality else {}
+        return await artifacts.finish(_report(result) | judged | part.report, quality)
 
     async def _part(self, source: Path, options: DubbingOptions | AudioDubbingOptions, scratch: Path) -> SourcePart:
         settings = self._runtime.settings.media
@@ -83,6 +93,7 @@ class DubbingJob:
             stream=JobStream(self._runtime.objects, claim) if options.stream else None,
             stream_picture=isinstance(options, DubbingOptions),
             burn_in=isinstance(options, DubbingOptions) and options.burn_in,
+            audition=AuditionPlan(settings.quality.heard_share, str(claim.job.id), settings.worker.chunk_attempts),
         )
 
     def _targets(
@@ -95,6 +106,15 @@ class DubbingJob:
             name = f"dub.{container}" if len(languages) == 1 else f"dub.{language}.{container}"
             targets.append(DubTarget(voice, scratch / name, self._models.fingerprints(voice)))
         return tuple(targets)
+
+
+def _judged(result: DubResult, limits: QualitySettings) -> QualityReport | None:
+    """None when judging fails: the dub is none the worse for that."""
+    try:
+        return quality_of(result.dubs, result.original_lufs, limits)
+    except Exception:  # a defect of ours must not cost the user a dub that is finished
+        log.exception("quality_unknown")
+        return None
 
 
 def _container(info: MediaInfo, options: DubbingOptions | AudioDubbingOptions) -> str:

@@ -18,6 +18,7 @@ from octavia_stream.events.event import (
     JobEvent,
     JobEventRecord,
     Progress,
+    QualityWarned,
     Started,
     Submitted,
     Warned,
@@ -27,6 +28,7 @@ from octavia_stream.jobs import queries
 from octavia_stream.jobs.charges import Charges, NoCharges
 from octavia_stream.jobs.job import TERMINAL, Artifact, Claim, Job, JobFilter, JobKind, JobOptions, JobOrigin, JobStatus
 from octavia_stream.jobs.notices import Notices, Silence
+from octavia_stream.jobs.quality import QualityReport
 from octavia_stream.telemetry.context import request_id
 from octavia_stream.telemetry.metrics import EVENTS_APPENDED, JOBS_ENDED, JOBS_SUBMITTED
 from octavia_stream.telemetry.tracing import traceparent
@@ -172,6 +174,13 @@ class PostgresJobStore:
         rows = await self._database.fetch(queries.EVENTS_AFTER, job_id, seq, limit)
         return [JobEventRecord(row["seq"], row["at"], msgspec.convert(row["data"], JobEvent)) for row in rows]
 
+    async def quality(self, job_id: UUID, owner_id: UUID) -> QualityReport:
+        kept = await self._database.fetchval(queries.QUALITY, job_id, owner_id)
+        if kept is None:
+            await self.get(job_id, owner_id)
+            raise NotFound("Nothing is known of how good this job's result is: only dubs that completed are judged.")
+        return msgspec.convert(kept, QualityReport)
+
     async def pace(self, kind: JobKind) -> float | None:
         """How many seconds a job of this kind has taken lately for a second of sound; None before the first."""
         pace = await self._database.fetchval(queries.PACE, kind)
@@ -248,6 +257,7 @@ class PostgresJobStore:
         error: tuple[str, str, bool] | None = None,
         artifacts: Sequence[Artifact] = (),
         report: dict[str, object] | None = None,
+        quality: QualityReport | None = None,
     ) -> None:
         if status not in TERMINAL or (status == "failed") != (error is not None):
             raise ValueError("a job ends completed, cancelled, or failed with an error")
@@ -255,8 +265,11 @@ class PostgresJobStore:
         async with self._database.transaction() as connection:
             held = await _hold(connection, claim)
             if status == "completed" and held["cancel_requested"]:
-                status, event, artifacts = "cancelled", Cancelled(), ()
-            records = await self._end(connection, claim.job.id, status, event, artifacts, report)
+                status, event, artifacts, quality = "cancelled", Cancelled(), (), None
+            if quality is not None:
+                await connection.execute(queries.KEEP_QUALITY, claim.job.id, quality)
+            told = [QualityWarned(quality.failed)] if quality is not None and quality.failed else []
+            records = await self._end(connection, claim.job.id, status, event, artifacts, report, told)
         crash_point(CrashPoint.JOB_ENDED)
         await self._publisher.publish(claim.job.id, records)
 
@@ -268,8 +281,9 @@ class PostgresJobStore:
         event: JobEvent,
         artifacts: Sequence[Artifact] = (),
         report: dict[str, Any] | None = None,
+        told: Sequence[JobEvent] = (),
     ) -> list[JobEventRecord]:
-        """End a locked job: the row, its last event, and what it cost."""
+        """End a locked job: the row, its last event after those to be told before, and what it cost."""
         code, message = (event.code, event.message) if isinstance(event, Failed) else (None, None)
         row = _found(
             await connection.fetchrow(queries.END, job_id, status, code, message, list(artifacts), report or {})
@@ -278,7 +292,7 @@ class PostgresJobStore:
         await self._notices.ended(connection, _job(row))
         crash_point(CrashPoint.CREDITS_CAPTURED)
         JOBS_ENDED.labels(row["kind"], status).inc()
-        return await _append(connection, job_id, [event])
+        return await _append(connection, job_id, [*told, event])
 
 
 def _job(row: Row) -> Job:

@@ -151,6 +151,13 @@ where id = $1
 returning {_JOB}
 """  # noqa: S608
 
+KEEP_QUALITY = """
+insert into job_quality (job_id, report) values ($1, $2)
+on conflict (job_id) do update set report = excluded.report, made_at = now()
+"""
+
+QUALITY = "select report from job_quality join job on job.id = job_id where job_id = $1 and owner_id = $2"
+
 # The job's row is locked by whoever calls these two, so numbers have no gaps.
 ADVANCE_SEQ = "update job set last_seq = last_seq + $2 where id = $1 returning last_seq, kind, now() as at"
 

@@ -7,6 +7,7 @@ from uuid import UUID
 from octavia_stream.dubbing.checkpoints import Stage
 from octavia_stream.events.event import JobEvent, JobEventRecord
 from octavia_stream.jobs.job import Artifact, Claim, Job, JobFilter, JobKind, JobOptions, JobStatus
+from octavia_stream.jobs.quality import QualityReport
 
 
 class JobStore(Protocol):
@@ -106,6 +107,10 @@ class JobStore(Protocol):
         """(key, sha256) of a finished chunk with this digest, or None."""
         ...
 
+    async def quality(self, job_id: UUID, owner_id: UUID) -> QualityReport:
+        """How good the job's dubs are. Raises NotFound, also when nothing is known of that."""
+        ...
+
     async def finish(
         self,
         claim: Claim,
@@ -114,8 +119,11 @@ class JobStore(Protocol):
         error: tuple[str, str, bool] | None = None,
         artifacts: Sequence[Artifact] = (),
         report: dict[str, object] | None = None,
+        quality: QualityReport | None = None,
     ) -> None:
         """End the job, once: status, artifacts, report and the terminal event in one transaction.
+
+        quality: how good it is; an event tells, before the terminal one, where that is not good enough.
 
         error: (code, message, retryable). Raises LeaseLost; a cancel that came first wins over `completed`.
         """

@@ -17,6 +17,7 @@ from octavia_stream.events.event import JobEvent
 from octavia_stream.jobs.checkpoints import JobCheckpoints
 from octavia_stream.jobs.job import Artifact, Claim, JobStatus
 from octavia_stream.jobs.measured_run import measured_run
+from octavia_stream.jobs.quality import QualityReport
 from octavia_stream.jobs.recorder import EventRecorder
 from octavia_stream.jobs.removal import remove_leftovers
 from octavia_stream.jobs.scratch import worker_scratch
@@ -36,6 +37,9 @@ class JobResult(Protocol):
 
     @property
     def report(self) -> dict[str, object]: ...
+
+    @property
+    def quality(self) -> QualityReport | None: ...
 
 
 class JobRunner(Protocol):
@@ -186,6 +190,7 @@ class JobWorker:
                 error=error,
                 artifacts=artifacts,
                 report=result.report if result else None,
+                quality=result.quality if result else None,
             )
         except (LeaseLost, DependencyUnavailable) as lost:
             log.warning("finish_failed", job_id=str(claim.job.id), reason=str(lost))

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import msgspec
 
-HookType: TypeAlias = Literal["job.started", "job.completed", "job.failed", "job.cancelled", "ping"]
-JobHookType: TypeAlias = Literal["job.started", "job.completed", "job.failed", "job.cancelled"]
+HookType: TypeAlias = Literal["job.started", "job.quality", "job.completed", "job.failed", "job.cancelled", "ping"]
+JobHookType: TypeAlias = Literal["job.started", "job.quality", "job.completed", "job.failed", "job.cancelled"]
 JOB_HOOKS: tuple[JobHookType, ...] = get_args(JobHookType)
 DeliveryState: TypeAlias = Literal["waiting", "delivered", "failed"]
 

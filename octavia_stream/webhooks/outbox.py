@@ -5,12 +5,13 @@ from uuid import UUID
 
 from octavia_stream.database.pool import Connection
 from octavia_stream.database.uuid7 import uuid7
-from octavia_stream.events.event import Cancelled, Completed, Failed, JobEventRecord, Started
+from octavia_stream.events.event import Cancelled, Completed, Failed, JobEventRecord, QualityWarned, Started
 from octavia_stream.webhooks import queries
 from octavia_stream.webhooks.endpoint import JobHookType
 
 _TYPES: dict[type, JobHookType] = {
     Started: "job.started",
+    QualityWarned: "job.quality",
     Completed: "job.completed",
     Failed: "job.failed",
     Cancelled: "job.cancelled",

@@ -25,7 +25,7 @@ EVERY_KEY = "any"
 OPEN_TO: dict[str, tuple[str, ...]] = {
     "jobs:read": (
         *("createTicket", "quoteJob", "getJob", "listJobs", "downloadJob", "downloadJobHead", "streamJob"),
-        *("streamJobFile", "streamJobEvents", "streamEvents", "getUsage", "linkJob"),
+        *("streamJobFile", "streamJobEvents", "streamEvents", "getUsage", "linkJob", "getJobQuality"),
     ),
     "jobs:write": (
         *("createVideoTranslation", "createAudioTranslation", "createSubtitleGeneration", "createSubtitleTranslation"),

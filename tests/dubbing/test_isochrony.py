@@ -11,7 +11,6 @@ from octavia_stream.dubbing.isochrony import (
     BREATH,
     MAX_SPEED,
     MAX_TEMPO,
-    SegmentFit,
     Timeline,
     choose,
     choose_speed,
@@ -19,7 +18,7 @@ from octavia_stream.dubbing.isochrony import (
     report,
     segment_fit,
 )
-from octavia_stream.dubbing.segment import DubbedSegment, Forecast, Sentence, Slot
+from octavia_stream.dubbing.segment import DubbedSegment, Forecast, SegmentFit, Sentence, Slot
 from octavia_stream.languages import Language
 from octavia_stream.mt.translator import Hypothesis
 from octavia_stream.tts.voice import Voice
