@@ -32,6 +32,11 @@ class FanOut:
         """May be called twice."""
         self._receivers.discard(receiver)
 
+    @property
+    def receivers(self) -> int:
+        """How many listen."""
+        return len(self._receivers)
+
     async def run(self, frames: AsyncIterable[Frame]) -> None:
         """Until the frames end."""
         async for frame in frames:
