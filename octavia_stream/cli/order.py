@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from rich.console import Console
@@ -133,10 +133,36 @@ async def _run(order: Order, client: Client, console: Console) -> int:
     paths = await _fetch(order, client, job_id)
     for warning in warnings:
         console.print(f"[yellow]Warning:[/] {warning}", highlight=False)
+    await _say_how_good(client, job_id, console)
     console.print(f"{order.done}:")
     for path in paths:
         console.print(f"  {path}", highlight=False, soft_wrap=True)
     return 0
+
+
+async def _say_how_good(client: Client, job_id: str, console: Console) -> None:
+    """A line for each dub, from the job's report."""
+    report = (await client.job(job_id))["report"].get("quality")
+    for language, figures in (report["dubs"] if report else {}).items():
+        console.print(quality_line(language, figures, several=len(report["dubs"]) > 1), highlight=False)
+
+
+def quality_line(language: str, figures: Mapping[str, Any], *, several: bool) -> str:
+    """What `jobs.judging.summary` says of one dub, in words."""
+    said = [
+        f"{figures['coverage']:.0%} of the sentences said",
+        f"{figures['inside_share']:.0%} in their time",
+        f"{figures['stretched_share']:.0%} stretched",
+        f"worst overrun {figures['worst_overrun_s']:.1f} s",
+        f"{figures['dub_lufs']:.1f} LUFS",
+    ]
+    if figures["heard_language"] is not None:
+        heard = language_name(parse_language(figures["heard_language"]))
+        said.append(f"heard as {heard}, {figures['word_error_rate']:.0%} of the words otherwise")
+    if not figures["passed"]:
+        said.append(f"not as it should be: {', '.join(figures['failed'])}")
+    name = f"Quality ({language_name(parse_language(language))})" if several else "Quality"
+    return f"{name}: {', '.join(said)}."
 
 
 def _bars(console: Console) -> Progress:
@@ -258,12 +284,3 @@ def _beside(artifact: str, language: Language | None) -> str:
     if main and language is not None:
         return f"{language}{artifact.removeprefix('dub')}"
     return artifact.removeprefix("dub.") if main else artifact
-
-
-def account_from(email: str | None, password: str | None) -> Credentials | None:
-    """Both or neither."""
-    if email is None:
-        return None
-    if not password:
-        raise InvalidRequest("Put the password for --email into OCTAVIA_PASSWORD.")
-    return Credentials(email, password)
