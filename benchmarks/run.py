@@ -29,7 +29,7 @@ from benchmarks.served import ServedDub, Server, serving
 from benchmarks.speed import measure_memory, measure_speed
 from benchmarks.table import Report, show, to_json
 from benchmarks.talk import WARM_UP, Talk, excerpt, whole_talk
-from octavia_stream.config import Settings
+from octavia_stream.config import CacheSettings, Settings
 from octavia_stream.errors import OctaviaError
 
 PARTS = ("speed", "memory", "quality", "overhead", "copy", "api")
@@ -124,7 +124,9 @@ async def measure(parts: Sequence[str], directory: Path, console: Console, *, qu
     """Everything that was asked for, in a server of its own below `directory`."""
     settings = Settings()
     api = settings.api.model_copy(update={"port": 0})
-    settings = settings.model_copy(update={"home": directory / "home", "api": api})
+    # Measured is work, not the remembering of an earlier run's.
+    cache = CacheSettings(limit_bytes=0)
+    settings = settings.model_copy(update={"home": directory / "home", "api": api, "cache": cache})
     # Whoever starts a process here starts it as the server starts its replicas.
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(settings.models.threads)))
     talk = await excerpt(directory) if quick else await whole_talk()
