@@ -1,12 +1,12 @@
 """Phrase: what is translated and spoken as one: a clause, or what there is of it when waiting would cost too much."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from octavia_stream.audio.chunk import Samples
 from octavia_stream.languages import Language
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Phrase:
     """Words that will not change any more. Positions in samples at 16 kHz on the speaker's timeline."""
 
@@ -22,6 +22,12 @@ class Phrase:
     """Whether a sentence begins with it."""
     closes: bool
     """Whether a sentence ends with it."""
+    sound: Samples | None = None
+    """How it was said, mono at 16 kHz, where that may be passed on."""
+
+    def until(self, last: "Phrase") -> "Phrase":
+        """This and everything up to another, which comes later, as one."""
+        return replace(self, text=f"{self.text} {last.text}", end=last.end, closes=last.closes)
 
     @property
     def seconds(self) -> float:

@@ -4,26 +4,37 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 
+from octavia_stream.audio.chunk import ASR_RATE_HZ, Samples
 from octavia_stream.dubbing.engines import Engines
 from octavia_stream.errors import NotFound
 from octavia_stream.languages import Language, language_name
-from octavia_stream.live.events import LiveRecord, SessionEnded, SpeakerJoined, SpeakerLeft
-from octavia_stream.live.frame import OUTPUT_RATE_HZ
+from octavia_stream.live.cast import Cast
+from octavia_stream.live.events import LiveRecord, SessionEnded, SpeakerJoined
+from octavia_stream.live.hearing import Hearing
 from octavia_stream.live.journal import Journal
 from octavia_stream.live.listener import Listener
+from octavia_stream.live.listening import Listening
 from octavia_stream.live.options import LiveOptions
 from octavia_stream.live.original import OriginalSound
+from octavia_stream.live.output import Output
 from octavia_stream.live.pacer import Outlet, Pacer
-from octavia_stream.live.phrase import SpokenLine
+from octavia_stream.live.patience import PATIENCE
+from octavia_stream.live.phrase import Phrase, SpokenLine
 from octavia_stream.live.speaker import SpeakerInput
-from octavia_stream.live.state import LanguageLoad, LanguageState, RoomLoad, RoomState, SpeakerState
-from octavia_stream.live.track import Started, Track
+from octavia_stream.live.state import LanguageState, RoomLoad, RoomState, SpeakerState
+from octavia_stream.live.track import Started
 from octavia_stream.live.voices import VoiceChooser
 from octavia_stream.vad.detector import SpeechDetector
 
+LAST_WORDS_S = 8.0
+"""How long a room that closes may still speak."""
+
 
 class LiveRoom:
-    """Speakers in, languages out. `run` owns every task; the rest may be called before, meanwhile and after."""
+    """Speakers in, languages out. `run` owns every task; the rest may be called before, meanwhile and after.
+
+    Everything is called from the event loop that `run` runs in.
+    """
 
     def __init__(
         self,
@@ -34,60 +45,85 @@ class LiveRoom:
         state: RoomState | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """detector: makes one for each speaker. state: what the room was elsewhere; it goes on with its numbers."""
+        """detector: makes one for each speaker. state: what the room was elsewhere; it goes on with its numbers.
+
+        clock: seconds that go by as `asyncio.sleep` does.
+        """
+        before = state or RoomState()
         self._options = options
         self._engines = engines
         self._detector = detector
-        self._voices = voices
         self._clock = clock
-        self._resumed = state or RoomState()
-        self._journal = Journal(clock, self._resumed.seq)
+        self._before = before
+        self._segment = before.segment
+        self._journal = Journal(clock, before.seq)
         self._original = OriginalSound()
-        self._outlets = {
-            target.language: Outlet(target.language, Track[SpokenLine](self._before(target.language).position))
+        self._cast = Cast(options.targets, voices, {name: one.voices for name, one in before.speakers.items()})
+        self._outputs = {
+            target.language: Output(
+                target,
+                options,
+                engines,
+                self._cast,
+                self._journal,
+                before.languages.get(target.language, LanguageState()),
+                clock,
+            )
             for target in options.targets
         }
         self._speakers: dict[str, SpeakerInput] = {}
+        self._hearings: dict[str, Hearing] = {}
+        self._hearing_group: asyncio.TaskGroup | None = None
         self._closing = asyncio.Event()
+        self._closed = asyncio.Event()
         self._reason = "closed"
-
-    def _before(self, language: Language) -> LanguageState:
-        return self._resumed.languages.get(language, LanguageState())
 
     async def run(self) -> None:
         """Until `close`. Use once."""
-        pacer = Pacer(list(self._outlets.values()), self._options.original, self._original, self._clock, self._started)
-        async with asyncio.TaskGroup() as group:
-            pacing = group.create_task(pacer.run(), name="pacer")
-            await self._closing.wait()
-            pacing.cancel()
-        self._journal.write(SessionEnded(self._reason, self._heard_s()))
-        self._journal.end()
-        for outlet in self._outlets.values():
-            for listener in outlet.listeners:
-                listener.end()
+        outlets = {output.language: output.outlet for output in self._outputs.values()}
+        pacer = Pacer(list(outlets.values()), self._options.original, self._original, self._clock, self._started)
+        try:
+            async with asyncio.TaskGroup() as group:
+                pacing = group.create_task(pacer.run(), name="pacer")
+                speaking = group.create_task(self._interpret(), name="outputs")
+                await self._hear()
+                for output in self._outputs.values():
+                    output.end()
+                await asyncio.wait((speaking,), timeout=LAST_WORDS_S)
+                speaking.cancel()
+                pacing.cancel()
+        except BaseException:
+            if not self._closing.is_set():
+                self._reason = "failed"
+            raise
+        finally:
+            self._end()
 
     async def close(self, reason: str) -> None:
-        """Let what was said be spoken out, then end `run`. May be called twice."""
+        """Let what was said be spoken out, then end `run`, which must be running. May be called twice."""
         if not self._closing.is_set():
             self._reason = reason
             self._closing.set()
+        await self._closed.wait()
 
     def speaker(self, speaker_id: str) -> SpeakerInput:
         """Where a speaker's sound comes in; the same one for the same id."""
         if speaker_id not in self._speakers:
-            before = self._resumed.speakers.get(speaker_id, SpeakerState())
-            self._speakers[speaker_id] = SpeakerInput(speaker_id, self._clock, before.position)
+            before = self._before.speakers.get(speaker_id, SpeakerState())
+            self._speakers[speaker_id] = SpeakerInput(speaker_id, self._clock, self._journal.write, before.position)
             self._journal.write(SpeakerJoined(speaker_id))
+            self._start_hearing(speaker_id)
         return self._speakers[speaker_id]
 
     def listen(self, language: Language) -> Listener:
         """Hear one language from now on. Raises NotFound for one that does not go out."""
-        outlet = self._outlets.get(language)
-        if outlet is None:
+        output = self._outputs.get(language)
+        if output is None:
             raise NotFound(f"This session does not go out in {language_name(language)}.")
-        listener = Listener(language, outlet.listeners.discard)
-        outlet.listeners.add(listener)
+        listener = Listener(language, output.outlet.listeners.discard)
+        if self._closed.is_set():
+            listener.end()
+        output.outlet.listeners.add(listener)
         return listener
 
     def events(self, after: int = 0) -> AsyncIterator[LiveRecord]:
@@ -96,25 +132,88 @@ class LiveRoom:
 
     def state(self) -> RoomState:
         """What another room needs to go on with this one."""
-        speakers = {name: SpeakerState(position=speaker.position) for name, speaker in self._speakers.items()}
-        languages = {language: LanguageState(outlet.track.position) for language, outlet in self._outlets.items()}
-        return RoomState(self._journal.last, self._resumed.segment, self._resumed.speakers | speakers, languages)
+        speakers = dict(self._before.speakers)
+        for name, speaker in self._speakers.items():
+            speakers[name] = SpeakerState(speaker.position, self._hearings[name].language, self._cast.ids(name))
+        languages = {language: output.state() for language, output in self._outputs.items()}
+        return RoomState(self._journal.last, self._segment, speakers, languages)
 
     def load(self) -> RoomLoad:
         """How it keeps up."""
-        languages = {
-            language: LanguageLoad(
-                len(outlet.listeners), 0, 0.0, 0, sum(listener.dropped for listener in outlet.listeners)
-            )
-            for language, outlet in self._outlets.items()
-        }
-        return RoomLoad(self._heard_s(), len(self._speakers), 0.0, 0.0, languages)
+        return RoomLoad(
+            heard_s=self._heard_s(),
+            speakers=sum(speaker.left is None for speaker in self._speakers.values()),
+            waiting_s=max((hearing.waiting_s for hearing in self._hearings.values()), default=0.0),
+            dropped_input_s=sum(speaker.dropped for speaker in self._speakers.values()) / ASR_RATE_HZ,
+            languages={language: output.load() for language, output in self._outputs.items()},
+        )
 
-    def _heard_s(self) -> float:
-        positions = {name: before.position for name, before in self._resumed.speakers.items()}
-        positions |= {name: speaker.position for name, speaker in self._speakers.items()}
-        return sum(positions.values()) / 16_000
+    async def _hear(self) -> None:
+        """Everybody, until the room closes and the last word is committed."""
+        async with asyncio.TaskGroup() as group:
+            self._hearing_group = group
+            for hearing in self._hearings.values():
+                self._run_hearing(group, hearing)
+            await self._closing.wait()
+            self._hearing_group = None
+            for hearing in self._hearings.values():
+                hearing.end()
+
+    async def _interpret(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for output in self._outputs.values():
+                group.create_task(output.run(), name=f"output-{output.language}")
+
+    def _start_hearing(self, speaker_id: str) -> None:
+        speaker = self._speakers[speaker_id]
+        options = PATIENCE[self._options.latency]
+        self._hearings[speaker_id] = Hearing(
+            speaker,
+            Listening(speaker, self._detector(), options.endpointing, self._overhear),
+            self._engines.transcriber,
+            options,
+            self._journal,
+            self._options.source,
+            self._number,
+            self._say,
+            self._keeps_sound,
+            self._clock,
+        )
+        if self._hearing_group is not None:
+            self._run_hearing(self._hearing_group, self._hearings[speaker_id])
+
+    def _run_hearing(self, group: asyncio.TaskGroup, hearing: Hearing) -> None:
+        group.create_task(hearing.listen(), name="listen")
+        group.create_task(hearing.recognise(), name="recognise")
+
+    def _overhear(self, speaker_id: str, samples: Samples) -> None:
+        if self._options.original != "silent":
+            self._original.push(speaker_id, samples)
+
+    def _number(self) -> int:
+        self._segment += 1
+        return self._segment
+
+    def _say(self, phrase: Phrase) -> None:
+        for output in self._outputs.values():
+            output.add(phrase)
+
+    def _keeps_sound(self, language: Language) -> bool:
+        return self._options.own_language == "pass" and language in self._outputs
 
     def _started(self, outlet: Outlet, started: Started[SpokenLine]) -> None:
-        del outlet, started
-        _ = OUTPUT_RATE_HZ, SpeakerLeft
+        self._outputs[outlet.language].started(started)
+
+    def _heard_s(self) -> float:
+        positions = {name: before.position for name, before in self._before.speakers.items()}
+        positions |= {name: speaker.position for name, speaker in self._speakers.items()}
+        return sum(positions.values()) / ASR_RATE_HZ
+
+    def _end(self) -> None:
+        self._journal.write(SessionEnded(self._reason, round(self._heard_s(), 3)))
+        self._journal.end()
+        for output in self._outputs.values():
+            for listener in output.outlet.listeners:
+                listener.end()
+        self._closing.set()
+        self._closed.set()

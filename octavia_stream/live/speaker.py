@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from octavia_stream.audio.chunk import ASR_RATE_HZ, AudioChunk, Samples
+from octavia_stream.live.events import AnyLiveEvent, SpeakerJoined, SpeakerLeft
 
 MOST_WAITING = 10 * ASR_RATE_HZ
 """Sound that may wait to be taken, in samples at 16 kHz."""
@@ -18,7 +19,10 @@ class SpeakerInput:
     resume, and over what is lost.
     """
 
-    def __init__(self, speaker_id: str, clock: Callable[[], float], position: int = 0) -> None:
+    def __init__(
+        self, speaker_id: str, clock: Callable[[], float], tell: Callable[[AnyLiveEvent], None], position: int = 0
+    ) -> None:
+        """tell: told of coming and going."""
         self.speaker_id = speaker_id
         self.position = position
         """Just after the last sample that came."""
@@ -27,6 +31,7 @@ class SpeakerInput:
         self.left: str | None = None
         """Why the speaker is gone; None while they are here."""
         self._clock = clock
+        self._tell = tell
         self._blocks: deque[AudioChunk] = deque()
         self._waiting = 0
         self._news = asyncio.Event()
@@ -36,7 +41,9 @@ class SpeakerInput:
         """Take sound: mono float32 in [-1, 1], shape (n,), 16 kHz. Never waits: the oldest that waits is dropped."""
         if not samples.size:
             return
-        self.left = None
+        if self.left is not None:
+            self.left = None
+            self._tell(SpeakerJoined(self.speaker_id))
         block = AudioChunk(np.array(samples, np.float32), ASR_RATE_HZ, self.position)
         self.position = block.end
         self._arrivals.append((block.end, self._clock()))
@@ -58,7 +65,12 @@ class SpeakerInput:
         """Nothing more comes for now: what was said is finished. A later push is the speaker coming back."""
         if self.left is None:
             self.left = reason
+            self._tell(SpeakerLeft(self.speaker_id, reason))
             self._news.set()
+
+    def nudge(self) -> None:
+        """Wake whoever waits."""
+        self._news.set()
 
     async def wait(self) -> None:
         """Until something came or the speaker left. For one task."""

@@ -3,6 +3,7 @@
 import msgspec
 
 from octavia_stream.languages import Language
+from octavia_stream.live.interpreting import Context
 
 
 class SpeakerState(msgspec.Struct, frozen=True):
@@ -14,8 +15,6 @@ class SpeakerState(msgspec.Struct, frozen=True):
     """What they spoke last."""
     voices: dict[str, str] = {}
     """Target language → id of the voice that speaks for them."""
-    said: str = ""
-    """The end of what they said."""
 
 
 class LanguageState(msgspec.Struct, frozen=True):
@@ -24,6 +23,8 @@ class LanguageState(msgspec.Struct, frozen=True):
     position: int = 0
     """Samples sent, at 48 kHz."""
     dropped_phrases: int = 0
+    contexts: dict[str, Context] = {}
+    """Speaker → the sentence they are in the middle of."""
 
 
 class RoomState(msgspec.Struct, frozen=True):
@@ -32,7 +33,7 @@ class RoomState(msgspec.Struct, frozen=True):
     seq: int = 0
     """Number of the last event."""
     segment: int = 0
-    """Number of the next segment."""
+    """Number of the last segment."""
     speakers: dict[str, SpeakerState] = {}
     languages: dict[Language, LanguageState] = {}
 
