@@ -3,7 +3,7 @@
 _JOB = """
     id, owner_id, kind, status, upload_id, options, created_at, submitted_at, started_at, finished_at, epoch,
     cancel_requested, phase, percent, stages, error_code, error_message, warnings, report, artifacts, last_seq,
-    created_by
+    created_by, version
 """
 
 # The foreign key says so too; this form tells "not yours" without an error.
@@ -50,6 +50,37 @@ update job set status = 'pending', submitted_at = now(), finished_at = null, can
 where id = $1 returning {_JOB}
 """  # noqa: S608
 
+# What was made before stays until the new version is there.
+EDIT = f"""
+update job set status = 'pending', submitted_at = now(), started_at = null, finished_at = null,
+    cancel_requested = false, attempts = 0, epoch = epoch + 1, runs = runs + 1, error_code = null, error_message = null,
+    phase = null, percent = case when status = 'completed' then 0 else percent end, stages = '{{}}', warnings = '[]',
+    request_id = $2, traceparent = $3
+where id = $1 returning {_JOB}
+"""  # noqa: S608
+
+_VERSION = "job_id, number, base, edits, spans, created_at, finished_at, manuscript, artifacts, report"
+
+# An edit that failed or was cancelled, and that another takes the place of.
+FORGET_VERSION = "delete from job_version where job_id = $1 and finished_at is null"
+
+ADD_VERSION = """
+insert into job_version (job_id, number, base, edits, spans) values ($1, $2 + 1, $2, $3, $4)
+"""
+
+VERSION_UNDER_WAY = f"select {_VERSION} from job_version where job_id = $1 and finished_at is null"  # noqa: S608
+
+VERSION = f"select {_VERSION} from job_version where job_id = $1 and number = $2"  # noqa: S608
+
+VERSIONS = f"select {_VERSION} from job_version where job_id = $1 order by number desc limit $2"  # noqa: S608
+
+FINISH_VERSION = """
+insert into job_version (job_id, number, finished_at, manuscript, artifacts, report)
+values ($1, $2, now(), $3, $4, $5)
+on conflict (job_id, number) do update set finished_at = now(), manuscript = excluded.manuscript,
+    artifacts = excluded.artifacts, report = excluded.report
+"""
+
 SET_TAGS = f"""
 update job set options = jsonb_set(options, '{{tags}}', to_jsonb($3::text[])) where id = $1 and owner_id = $2
 returning {_JOB}
@@ -91,7 +122,12 @@ where tenant.id = job.owner_id and job.id = $3 and job.status in ('completed', '
 returning job.id
 """  # noqa: S608
 
-CHUNK_KEYS = "select key from chunk where job_id = $1 and state = 'done'"
+KEPT_KEYS = """
+select key from chunk where job_id = $1 and state = 'done'
+union all
+select kept ->> 'key' from job_version, jsonb_array_elements(artifacts || coalesce(manuscript, '[]')) kept
+where job_id = $1
+"""
 
 REQUEST_CANCEL = f"""
 update job set cancel_requested = true where id = $1 returning {_JOB}
@@ -145,7 +181,9 @@ WARNINGS = "update job set warnings = $2 where id = $1"
 # The worker's epoch dies with the job: one past the last claim's belongs to nobody.
 END = f"""
 update job set status = $2, finished_at = now(), epoch = epoch + 1, worker_id = null, lease_until = null,
-    error_code = $3, error_message = $4, artifacts = $5, report = $6,
+    error_code = $3, error_message = $4, version = $7,
+    artifacts = case when $2 = 'completed' then $5 else artifacts end,
+    report = case when $2 = 'completed' then $6 else report end,
     percent = case when $2 = 'completed' then 100 else percent end
 where id = $1
 returning {_JOB}
@@ -156,7 +194,7 @@ insert into job_quality (job_id, report) values ($1, $2)
 on conflict (job_id) do update set report = excluded.report, made_at = now()
 """
 
-QUALITY = "select report from job_quality join job on job.id = job_id where job_id = $1 and owner_id = $2"
+QUALITY = "select job_quality.report from job_quality join job on job.id = job_id where job_id = $1 and owner_id = $2"
 
 # The job's row is locked by whoever calls these two, so numbers have no gaps.
 ADVANCE_SEQ = "update job set last_seq = last_seq + $2 where id = $1 returning last_seq, kind, now() as at"
@@ -182,7 +220,7 @@ select percentile_cont(0.5) within group (order by worked / sound) from (
         (upload.media_info ->> 'duration_s')::float8
     ) as sound
     from job join upload on upload.id = job.upload_id
-    where job.kind = $1 and job.status = 'completed' order by job.id desc limit 20
+    where job.kind = $1 and job.status = 'completed' and job.version < 2 order by job.id desc limit 20
 ) as lately where sound > 0
 """
 

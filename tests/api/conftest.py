@@ -19,6 +19,7 @@ from api.main import ApiServer, uvicorn_config
 from octavia_stream.config import Settings
 from octavia_stream.events.event import Analysed, JobEvent, Progress, StageCount, Warned
 from octavia_stream.jobs.job import Artifact, Claim
+from octavia_stream.jobs.quality import QualityReport
 from octavia_stream.runtime import Runtime
 
 DATA = Path(__file__).parents[1] / "data"
@@ -165,13 +166,17 @@ class ScriptedWorker:
         stages = {"transcribe": StageCount(int(percent), 100, True)}
         await self.tell(Progress("TRANSCRIBING", percent, stages, remaining_s))
 
-    async def complete(self, dub: bytes = RESULT) -> None:
+    async def complete(self, dub: bytes = RESULT, quality: QualityReport | None = None) -> None:
         artifacts = [
             await self._store("dub.mp4", "video/mp4", dub),
             await self._store("source.srt", "application/x-subrip", SUBTITLES),
         ]
         await self._runtime.jobs.finish(
-            self.claim, "completed", artifacts=artifacts, report={"segments": 3, "share_in_slot": 1.0}
+            self.claim,
+            "completed",
+            artifacts=artifacts,
+            report={"segments": 3, "share_in_slot": 1.0},
+            quality=quality,
         )
 
     async def fail(self, code: str, message: str) -> None:
