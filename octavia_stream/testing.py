@@ -16,12 +16,13 @@ import numpy as np
 
 from octavia_stream.asr.transcriber import AsrTask, TranscribeRequest
 from octavia_stream.asr.transcript import Transcript, Word
-from octavia_stream.audio.chunk import ASR_RATE_HZ, AudioChunk
+from octavia_stream.audio.chunk import ASR_RATE_HZ, AudioChunk, Samples
 from octavia_stream.config import Settings
 from octavia_stream.errors import EngineUnavailable, InvalidRequest, UnsupportedLanguage
 from octavia_stream.languages import Language
 from octavia_stream.mt.translator import Hypothesis, Translation
 from octavia_stream.tts.voice import Voice
+from octavia_stream.vad.detector import VAD_FRAME_SAMPLES, Probabilities
 
 SCRIPT_NAME = "script.json"
 JOURNAL_NAME = "engine-journal.jsonl"
@@ -140,6 +141,45 @@ class ScriptedSynthesizer:
             raise EngineUnavailable("A voice without a name speaks with no engine.")
         seconds = len(text.strip()) / voice.characters_per_second / min(max(speed, 0.8), 1.3)
         return tone(seconds, SPEECH_RATE_HZ)
+
+
+class FollowingTranscriber:
+    """Hears words at set times, as a streaming test needs it; a word that is cut off by the end it mishears."""
+
+    def __init__(self, words: Sequence[Word], language: Language) -> None:
+        """words: positions in samples at 16 kHz on the timeline of what it will be given."""
+        self._words = words
+        self._language = language
+
+    def transcribe(self, audio: AudioChunk, language: Language | None, task: AsrTask = "transcribe") -> Transcript:
+        """The words that begin in this chunk."""
+        del language, task
+        heard = [word for word in self._words if audio.offset <= word.start < audio.end]
+        if heard and heard[-1].end > audio.end:
+            last = heard[-1]
+            heard[-1] = Word(last.text[:2] + ".", last.start, audio.end, 0.5)
+        return Transcript(tuple(heard), self._language)
+
+
+class LevelDetector:
+    """A `SpeechDetector` that takes whatever is loud for speech."""
+
+    def __init__(self, threshold: float = 0.01) -> None:
+        self._threshold = threshold
+        self._rest = np.zeros(0, np.float32)
+
+    def push(self, samples: Samples) -> Probabilities:
+        """One probability for each frame, 0 or 1."""
+        heard = np.concatenate([self._rest, samples])
+        whole = heard.size - heard.size % VAD_FRAME_SAMPLES
+        self._rest = heard[whole:]
+        frames = heard[:whole].reshape(-1, VAD_FRAME_SAMPLES)
+        return (np.abs(frames).max(axis=1, initial=0.0) > self._threshold).astype(np.float32)
+
+    def finish(self) -> Probabilities:
+        """The rest as a frame."""
+        rest, self._rest = self._rest, np.zeros(0, np.float32)
+        return (np.abs(rest).max(keepdims=True) > self._threshold).astype(np.float32) if rest.size else rest
 
 
 def tone(seconds: float, rate_hz: int, frequency_hz: float = 220.0, level: float = 0.1, offset: int = 0) -> AudioChunk:

@@ -81,12 +81,16 @@ class Hearing:
         options: HearingOptions,
         journal: Journal,
         source: Language | None,
+        spoke: Language | None,
         number: Callable[[], int],
         said: Callable[[Phrase], None],
         keep_sound: Callable[[Language], bool],
         clock: Callable[[], float],
     ) -> None:
-        """number: of a new segment. said: given each phrase. keep_sound: whether phrases need theirs."""
+        """source: what is spoken, if that is settled; spoke: what was spoken before. number: of a new segment.
+
+        said: given each phrase. keep_sound: whether phrases in a language need theirs.
+        """
         self._speaker = speaker
         self._listening = listening
         self._transcriber = transcriber
@@ -99,11 +103,11 @@ class Hearing:
         self._clock = clock
         self._reliance = Reliance(journal)
         self._agreement = Agreement()
-        self.language = source
+        self.language = source or spoke
         """What they speak, as far as that is known."""
         self._believed = source
         """The same for the utterance that is going on."""
-        self._cutter = PhraseCutter(source or Language("und"), options.phrasing)
+        self._cutter = PhraseCutter(self.language or Language("und"), options.phrasing)
         self._from = speaker.position
         """What comes before is done with."""
         self._asked_until = speaker.position

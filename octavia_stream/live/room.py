@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from octavia_stream.audio.chunk import ASR_RATE_HZ, Samples
 from octavia_stream.dubbing.engines import Engines
@@ -73,37 +73,55 @@ class LiveRoom:
         }
         self._speakers: dict[str, SpeakerInput] = {}
         self._hearings: dict[str, Hearing] = {}
-        self._hearing_group: asyncio.TaskGroup | None = None
+        self._hearing_tasks: list[asyncio.Task[None]] = []
+        self._group: asyncio.TaskGroup | None = None
+        self._running = False
         self._closing = asyncio.Event()
         self._closed = asyncio.Event()
         self._reason = "closed"
 
     async def run(self) -> None:
-        """Until `close`. Use once."""
-        outlets = {output.language: output.outlet for output in self._outputs.values()}
-        pacer = Pacer(list(outlets.values()), self._options.original, self._original, self._clock, self._started)
+        """Until `close`. Use once. When it is cancelled or fails, it ends at once, and says so."""
+        outlets = [output.outlet for output in self._outputs.values()]
+        pacer = Pacer(outlets, self._options.original, self._original, self._clock, self._started)
+        self._running = True
+        ended_well = False
         try:
             async with asyncio.TaskGroup() as group:
+                self._group = group
                 pacing = group.create_task(pacer.run(), name="pacer")
-                speaking = group.create_task(self._interpret(), name="outputs")
-                await self._hear()
-                for output in self._outputs.values():
-                    output.end()
-                await asyncio.wait((speaking,), timeout=LAST_WORDS_S)
-                speaking.cancel()
-                pacing.cancel()
-        except BaseException:
-            if not self._closing.is_set():
-                self._reason = "failed"
-            raise
+                outputs = [
+                    group.create_task(output.run(), name=f"output-{output.language}")
+                    for output in self._outputs.values()
+                ]
+                for hearing in self._hearings.values():
+                    self._run_hearing(hearing)
+                await self._closing.wait()
+                await self._last_words(outputs)
+                for task in (*self._hearing_tasks, *outputs, pacing):
+                    task.cancel()
+            ended_well = True
         finally:
-            self._end()
+            self._end(self._reason if ended_well else "failed")
+
+    async def _last_words(self, outputs: Sequence[asyncio.Task[None]]) -> None:
+        """Let everybody finish, for as long as that is bearable."""
+        for hearing in self._hearings.values():
+            hearing.end()
+        deadline = self._clock() + LAST_WORDS_S
+        if self._hearing_tasks:
+            await asyncio.wait(self._hearing_tasks, timeout=LAST_WORDS_S)
+        for output in self._outputs.values():
+            output.end()
+        await asyncio.wait(outputs, timeout=max(deadline - self._clock(), 0))
 
     async def close(self, reason: str) -> None:
-        """Let what was said be spoken out, then end `run`, which must be running. May be called twice."""
+        """Let what was said be spoken out, for some seconds, then end `run`. May be called twice."""
         if not self._closing.is_set():
             self._reason = reason
             self._closing.set()
+        if not self._running:
+            self._end(self._reason)
         await self._closed.wait()
 
     def speaker(self, speaker_id: str) -> SpeakerInput:
@@ -112,7 +130,7 @@ class LiveRoom:
             before = self._before.speakers.get(speaker_id, SpeakerState())
             self._speakers[speaker_id] = SpeakerInput(speaker_id, self._clock, self._journal.write, before.position)
             self._journal.write(SpeakerJoined(speaker_id))
-            self._start_hearing(speaker_id)
+            self._start_hearing(speaker_id, before)
         return self._speakers[speaker_id]
 
     def listen(self, language: Language) -> Listener:
@@ -148,23 +166,7 @@ class LiveRoom:
             languages={language: output.load() for language, output in self._outputs.items()},
         )
 
-    async def _hear(self) -> None:
-        """Everybody, until the room closes and the last word is committed."""
-        async with asyncio.TaskGroup() as group:
-            self._hearing_group = group
-            for hearing in self._hearings.values():
-                self._run_hearing(group, hearing)
-            await self._closing.wait()
-            self._hearing_group = None
-            for hearing in self._hearings.values():
-                hearing.end()
-
-    async def _interpret(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            for output in self._outputs.values():
-                group.create_task(output.run(), name=f"output-{output.language}")
-
-    def _start_hearing(self, speaker_id: str) -> None:
+    def _start_hearing(self, speaker_id: str, before: SpeakerState) -> None:
         speaker = self._speakers[speaker_id]
         options = PATIENCE[self._options.latency]
         self._hearings[speaker_id] = Hearing(
@@ -174,17 +176,20 @@ class LiveRoom:
             options,
             self._journal,
             self._options.source,
+            before.language,
             self._number,
             self._say,
             self._keeps_sound,
             self._clock,
         )
-        if self._hearing_group is not None:
-            self._run_hearing(self._hearing_group, self._hearings[speaker_id])
+        if not self._closing.is_set():
+            self._run_hearing(self._hearings[speaker_id])
 
-    def _run_hearing(self, group: asyncio.TaskGroup, hearing: Hearing) -> None:
-        group.create_task(hearing.listen(), name="listen")
-        group.create_task(hearing.recognise(), name="recognise")
+    def _run_hearing(self, hearing: Hearing) -> None:
+        """Now, or when the room runs."""
+        if self._group is not None:
+            self._hearing_tasks.append(self._group.create_task(hearing.listen(), name="listen"))
+            self._hearing_tasks.append(self._group.create_task(hearing.recognise(), name="recognise"))
 
     def _overhear(self, speaker_id: str, samples: Samples) -> None:
         if self._options.original != "silent":
@@ -209,8 +214,8 @@ class LiveRoom:
         positions |= {name: speaker.position for name, speaker in self._speakers.items()}
         return sum(positions.values()) / ASR_RATE_HZ
 
-    def _end(self) -> None:
-        self._journal.write(SessionEnded(self._reason, round(self._heard_s(), 3)))
+    def _end(self, reason: str) -> None:
+        self._journal.write(SessionEnded(reason, round(self._heard_s(), 3)))
         self._journal.end()
         for output in self._outputs.values():
             for listener in output.outlet.listeners:
