@@ -1,6 +1,7 @@
 """Claim a job, keep its lease, dub, end it: whatever happens, every claimed job ends or is handed on."""
 
 import asyncio
+import errno
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,7 @@ from octavia_stream.telemetry.metrics import JOBS_GIVEN_BACK, LEASES_LOST
 log = structlog.get_logger()
 
 INTERNAL_ERROR = "Something went wrong inside the server; its operator finds the reason in the worker's log."
+DISK_FULL = "The disk of the server is full; run the job again when there is space, and it goes on from where it was."
 
 
 class JobResult(Protocol):
@@ -134,6 +136,8 @@ class JobWorker:
         except asyncio.CancelledError:
             await asyncio.shield(self._release(claim))
             raise
+        except OSError as error:
+            await self._finish(claim, recorder, "failed", _of_the_machine(error))
         except Exception:  # a defect of ours must still end the job, and say where to look
             log.exception("job_crashed")
             await self._finish(claim, recorder, "failed", ("internal_error", INTERNAL_ERROR, True))
@@ -205,6 +209,15 @@ class JobWorker:
     async def _release(self, claim: Claim) -> None:
         with suppress(LeaseLost, DependencyUnavailable):
             await self._runtime.jobs.release(claim)
+
+
+def _of_the_machine(error: OSError) -> tuple[str, str, bool]:
+    """What a job fails with when the machine refuses something; its disk may be full, for scratch lies there."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        log.warning("job_failed", code=StorageFull.code)
+        return StorageFull.code, DISK_FULL, StorageFull.retryable
+    log.error("job_crashed", exc_info=error)
+    return "internal_error", INTERNAL_ERROR, True
 
 
 def _decisive(errors: BaseExceptionGroup[BaseException]) -> BaseException:

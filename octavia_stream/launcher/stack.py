@@ -316,7 +316,8 @@ class Stack:
             pause = min(pause * 2, LONGEST_PAUSE_S)
             try:
                 await start()
-            except OctaviaError as error:
+            except (OctaviaError, OSError) as error:
+                # A full disk, no process left: what passes by itself must not end the watch.
                 self._report.note(f"{name} did not start: {error}")
                 # What runs without being of use would otherwise be waited for.
                 await self._stop_child(name, grace_s=0)

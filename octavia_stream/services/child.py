@@ -124,7 +124,8 @@ async def _restart_when_dead(service: Service) -> None:
     while True:
         await service.ended()
         await asyncio.sleep(RESTART_PAUSE_S)
-        with contextlib.suppress(DependencyUnavailable):
+        # A full disk and the like pass by themselves, too.
+        with contextlib.suppress(DependencyUnavailable, OSError):
             await service.start()
 
 

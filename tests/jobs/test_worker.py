@@ -17,7 +17,7 @@ from octavia_stream.errors import NoSpeech, StorageUnavailable
 from octavia_stream.events.event import Cancelled, Completed, Failed, Progress, Started, Warned
 from octavia_stream.jobs.artifacts import FinishedJob
 from octavia_stream.jobs.job import Artifact, Claim, Job, JobStatus
-from octavia_stream.jobs.worker import INTERNAL_ERROR, JobRunner, JobWorker
+from octavia_stream.jobs.worker import DISK_FULL, INTERNAL_ERROR, JobRunner, JobWorker
 from octavia_stream.runtime import Runtime
 
 pytestmark = pytest.mark.services
@@ -108,6 +108,18 @@ async def test_a_defect_ends_the_job_without_showing_itself(quick: Runtime, subm
     async with working(quick, crash):
         done = await ended(quick, job)
     assert (done.status, done.error_message) == ("failed", INTERNAL_ERROR)
+
+
+async def test_a_full_disk_is_told_as_such(quick: Runtime, submitted: MakeJob) -> None:
+    async def write(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> FinishedJob:
+        with Path("/dev/full").open("wb") as file:
+            file.write(b"speech")
+        return RESULT
+
+    job = await submitted()
+    async with working(quick, write):
+        done = await ended(quick, job)
+    assert (done.status, done.error_code, done.error_message) == ("failed", "storage_full", DISK_FULL)
 
 
 async def test_a_cancelled_job_stops_at_the_next_heartbeat(quick: Runtime, submitted: MakeJob) -> None:
