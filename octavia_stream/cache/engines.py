@@ -92,14 +92,14 @@ class _CachedTranslator:
     def __init__(self, translator: Translator, kept: _Kept) -> None:
         self._translator = translator
         self._kept = kept
+        self._routes: dict[tuple[Language, Language], list[str]] = {}
 
     async def translate(
         self, sentences: Sequence[str], source: Language, target: Language, hypotheses: int = 1
     ) -> list[Translation]:
         """As `Translator.translate`. Sentences are kept one by one, and those of a batch looked for at once."""
         kept = self._kept
-        models = [hop.model_id for hop in kept.models.route(source, target, text=True).hops]
-        which = digest(kept.digest("translate", models), source, target, hypotheses)
+        which = digest(kept.digest("translate", self._models(source, target)), source, target, hypotheses)
         keys = [digest(which, sentence) for sentence in sentences]
 
         async def compute(places: Sequence[int]) -> list[bytes]:
@@ -109,6 +109,13 @@ class _CachedTranslator:
 
         payloads = await kept.cache.results("translate", kept.scope, keys, compute)
         return [msgspec.msgpack.decode(payloads[key], type=Translation) for key in keys]
+
+    def _models(self, source: Language, target: Language) -> list[str]:
+        """What translates for this job. Finding out looks at files, so it is done once."""
+        if (source, target) not in self._routes:
+            hops = self._kept.models.route(source, target, text=True).hops
+            self._routes[source, target] = [hop.model_id for hop in hops]
+        return self._routes[source, target]
 
 
 class _CachedSynthesizer:

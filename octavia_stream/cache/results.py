@@ -21,6 +21,8 @@ PAUSE_S = 30.0
 QUEUED_BYTES = 64 * 1024**2
 """Payloads that wait to be written, at most; further ones are not kept."""
 KEPT_AT_ONCE = 64
+GATHERED_S = 0.05
+"""How long is waited for further results before some are written: one transaction for all of a busy moment."""
 CHECKED_EVERY = 0.01
 """Of the limit: whether there is too much is asked each time this much was added."""
 CLOSE_TIMEOUT_S = 5.0
@@ -159,6 +161,7 @@ class ResultCache:
         """Write what comes, as much at once as has come."""
         while True:
             results = [await self._queue.get()]
+            await asyncio.sleep(GATHERED_S)
             while len(results) < KEPT_AT_ONCE and not self._queue.empty():
                 results.append(self._queue.get_nowait())
             try:
