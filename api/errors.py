@@ -33,6 +33,7 @@ STATUS: dict[type[errors.OctaviaError], int] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.JobCancelled: 409,
+    errors.OutOfDate: 412,
     errors.LeaseLost: 409,
     errors.MediaTooLarge: 413,
     errors.MediaRejected: 422,

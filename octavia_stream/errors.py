@@ -187,6 +187,12 @@ class LeaseLost(OctaviaError):
     code = "lease_lost"
 
 
+class OutOfDate(OctaviaError):
+    """The thing is another by now than the request says."""
+
+    code = "out_of_date"
+
+
 class JobCancelled(OctaviaError):
     """The job was cancelled."""
 

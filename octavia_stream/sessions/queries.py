@@ -29,7 +29,7 @@ order by id desc limit $4
 # One that another node holds is not to be had before its lease is over.
 TAKE = """
 update live_session set node_id = $2, epoch = epoch + 1, lease_until = now() + make_interval(secs => $3)
-where id = $1 and status <> 'ended' and (node_id is not distinct from $2 or lease_until is null or lease_until < now())
+where id = $1 and status <> 'ended' and (node_id is not distinct from $2 or lease_until is null or lease_until <= now())
 returning epoch
 """
 
@@ -92,6 +92,16 @@ where status <> 'ended' and ($3::uuid is null or id = $3) and (lease_until is nu
     or lease_until < now() - make_interval(secs => $2)
 )
 order by id limit 100
+"""
+
+GIVE_UP = f"""
+update live_session set lease_until = case when lease_until > now() then now() else lease_until end
+where id = $1 returning {_SESSION}
+"""  # noqa: S608
+
+SOMEBODY_SPEAKS = """
+update live_session set status = 'live', started_at = coalesce(started_at, now())
+where id = $1 and status in ('created', 'waiting')
 """
 
 OPENED_BY = """

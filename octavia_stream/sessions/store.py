@@ -121,6 +121,17 @@ class LiveSessionStore:
                 return session
             return await settling.end(connection, session, reason, session.heard_s, by_others=True)
 
+    async def give_up(self, session_id: UUID) -> LiveSession:
+        """Its node is gone, or has it no more: another may take it at once. Raises NotFound.
+
+        Should the node live all the same, it finds at its next sign of life that it has lost the session.
+        """
+        return _session(await self._database.fetchrow(queries.GIVE_UP, session_id))
+
+    async def somebody_speaks(self, session_id: UUID) -> None:
+        """A speaker was let in: those who listen need not wait for the node to say so."""
+        await self._database.execute(queries.SOMEBODY_SPEAKS, session_id)
+
     async def open_by(self, token: str) -> Pass:
         """What a token opens. Raises Unauthorized."""
         row = await self._database.fetchrow(queries.OPENED_BY, token_hash(token))
