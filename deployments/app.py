@@ -9,12 +9,16 @@ from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
 from deployments.asr import Asr
 from deployments.backlog import QueuedSoundPolicy
+from deployments.capacity import LIVE_CALLS
 from deployments.engine_thread import load_engine
+from deployments.live_node import LiveNode
 from deployments.mt import Mt
 from deployments.tts import Tts
 from deployments.worker import Host
 from octavia_stream.config import ReplicaSettings, Settings
 
+APPLICATION = "octavia"
+"""How Serve calls it, unless somebody gives it another name."""
 HEALTH_CHECK_PERIOD_S = 2.0
 HEALTH_CHECK_TIMEOUT_S = 5.0
 """With Serve's own 10 s and 30 s a hung replica keeps its calls for over a minute; with these for 20 s."""
@@ -29,9 +33,10 @@ def build(args: Settings) -> Application:
     args: settings that stand above the environment's, such as `{"serve": {"tts": {"max_replicas": 4}}}`.
     """
     chosen = args.serve
-    asr = deployment(Asr, "Asr", chosen.asr, ENGINE_SHUTDOWN_S)
-    mt = deployment(Mt, "Mt", chosen.mt, ENGINE_SHUTDOWN_S)
-    tts = deployment(Tts, "Tts", chosen.tts, ENGINE_SHUTDOWN_S)
+    live_calls = LIVE_CALLS if args.live.enabled else 0
+    asr = deployment(Asr, "Asr", chosen.asr, ENGINE_SHUTDOWN_S, live_calls)
+    mt = deployment(Mt, "Mt", chosen.mt, ENGINE_SHUTDOWN_S, live_calls)
+    tts = deployment(Tts, "Tts", chosen.tts, ENGINE_SHUTDOWN_S, live_calls)
     worker = deployment(Host, "JobWorker", chosen.worker, WORKER_SHUTDOWN_S)
     return worker.bind(
         args,
@@ -41,19 +46,36 @@ def build(args: Settings) -> Application:
     )
 
 
-def deployment(target: type, name: str, replicas: ReplicaSettings, shutdown_s: float) -> Deployment:
-    """A plain class as a Serve deployment."""
-    return serve.deployment(**deployment_options(replicas, shutdown_s))(target).options(name=name)
+def build_live(args: Settings, engines_of: str = APPLICATION) -> Application:
+    """The live nodes: an application of its own, beside the one that has the model servers and is named here."""
+    node = serve.deployment(
+        ray_actor_options={"num_cpus": args.live.num_cpus},
+        num_replicas=args.live.nodes,
+        # Each listens at its machine's addresses, and measures its machine's CPUs.
+        max_replicas_per_node=1,
+        health_check_period_s=HEALTH_CHECK_PERIOD_S,
+        health_check_timeout_s=HEALTH_CHECK_TIMEOUT_S,
+        graceful_shutdown_timeout_s=WORKER_SHUTDOWN_S,
+        graceful_shutdown_wait_loop_s=0.2,
+    )
+    return node(LiveNode).options(name="LiveNode").bind(args, engines_of)
 
 
-def deployment_options(replicas: ReplicaSettings, shutdown_s: float) -> dict[str, Any]:
-    """What Serve calls the settings of one deployment."""
+def deployment(
+    target: type, name: str, replicas: ReplicaSettings, shutdown_s: float, live_calls: int = 0
+) -> Deployment:
+    """A plain class as a Serve deployment. live_calls: what a replica takes beside the calls of jobs."""
+    return serve.deployment(**deployment_options(replicas, shutdown_s, live_calls))(target).options(name=name)
+
+
+def deployment_options(replicas: ReplicaSettings, shutdown_s: float, live_calls: int = 0) -> dict[str, Any]:
+    """What Serve calls the settings of one deployment. live_calls: as `deployment` takes it."""
     actor: dict[str, Any] = {"num_cpus": replicas.num_cpus}
     if replicas.num_gpus:
         actor["num_gpus"] = replicas.num_gpus
     return {
         "ray_actor_options": actor,
-        "max_ongoing_requests": replicas.max_ongoing_requests,
+        "max_ongoing_requests": replicas.max_ongoing_requests + live_calls,
         "max_queued_requests": replicas.max_queued_requests,
         "health_check_period_s": HEALTH_CHECK_PERIOD_S,
         "health_check_timeout_s": HEALTH_CHECK_TIMEOUT_S,

@@ -39,14 +39,23 @@ class Asr:
         brought: Carried = None,
         *,
         backlog: Backlog | None = None,
+        live: bool = False,
     ) -> Transcript:
-        """As `Transcriber.transcribe`. brought: the caller's ids; backlog: what waits with the caller."""
+        """As `Transcriber.transcribe`. brought: the caller's ids; backlog: what waits with the caller.
+
+        live: goes before everything that waits to be batched.
+        """
         self._backlogs.hear(backlog)
+        request = TranscribeRequest(audio, language, task)
         with self._report.call(brought):
-            outcome = await self._batched(TranscribeRequest(audio, language, task))
+            outcome = await self._at_once(request) if live else await self._batched(request)
             if isinstance(outcome, OctaviaError):
                 raise outcome
             return outcome
+
+    async def _at_once(self, request: TranscribeRequest) -> Transcript | OctaviaError:
+        [outcome] = await self._engine.run(partial(transcribe_each, requests=[request]))
+        return outcome
 
     @serve.batch
     async def _batched(self, requests: Sequence[TranscribeRequest]) -> list[Transcript | OctaviaError]:

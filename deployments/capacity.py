@@ -19,15 +19,19 @@ from octavia_stream.scheduling.gate import Gate
 log = structlog.get_logger(__name__)
 
 LOOK_S = 1.0
+LIVE_CALLS = 2
+"""Calls of live sessions that a replica takes at once beside those of jobs, and answers before them."""
 RUNNING = "RUNNING"
 
 
 class StageServers:
     """One stage's deployment, as one worker sees it."""
 
-    def __init__(self, deployment: str, replicas: ReplicaSettings) -> None:
+    def __init__(self, deployment: str, replicas: ReplicaSettings, calls: int | None = None) -> None:
+        """calls: that each replica takes of us at once; None: as many as it takes of job workers."""
         self.deployment = deployment
         self.replicas = replicas
+        self._calls = calls or replicas.max_ongoing_requests
         self.running = max(replicas.min_replicas, 1)
         """Replicas that take calls."""
         self.gate = Gate(self._slots())
@@ -47,15 +51,15 @@ class StageServers:
 
     def _slots(self) -> int:
         # With no replica there are some to knock with: that is what starts the first.
-        return max(self.running, 1) * self.replicas.max_ongoing_requests
+        return max(self.running, 1) * self._calls
 
 
-def stage_servers(settings: ServeSettings) -> dict[Stage, StageServers]:
-    """Which deployment serves which stage."""
+def stage_servers(settings: ServeSettings, calls: int | None = None) -> dict[Stage, StageServers]:
+    """Which deployment serves which stage. calls: as `StageServers` takes it."""
     return {
-        "transcribe": StageServers("Asr", settings.asr),
-        "translate": StageServers("Mt", settings.mt),
-        "synthesize": StageServers("Tts", settings.tts),
+        "transcribe": StageServers("Asr", settings.asr, calls),
+        "translate": StageServers("Mt", settings.mt, calls),
+        "synthesize": StageServers("Tts", settings.tts, calls),
     }
 
 

@@ -12,11 +12,11 @@ import ray
 from ray import serve
 from ray.serve.schema import ApplicationStatus, ServeStatus
 
-from deployments.app import build
+from deployments.app import APPLICATION, build, build_live
 from octavia_stream.config import Settings
 from octavia_stream.errors import EngineUnavailable, OctaviaError
 
-APPLICATION = "octavia"
+LIVE_APPLICATION = "octavia-live"
 NAMESPACE = "octavia"
 CLUSTER_DEADLINE_S = 60.0
 DEPLOY_DEADLINE_S = 300.0
@@ -35,6 +35,18 @@ def deploy(settings: Settings, deadline_s: float = DEPLOY_DEADLINE_S) -> None:
     target = serve.RunTarget(build(settings), name=APPLICATION, route_prefix=None, logging_config=QUIET_LOGS)
     serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
     wait_until_running(deadline_s)
+    deploy_live(settings)
+
+
+def deploy_live(settings: Settings) -> None:
+    """Start the live nodes, or stop them when they are not wanted. Nobody waits for them: jobs need none."""
+    if settings.live.enabled:
+        live = serve.RunTarget(
+            build_live(settings), name=LIVE_APPLICATION, route_prefix=None, logging_config=QUIET_LOGS
+        )
+        serve.run_many([live], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
+    elif LIVE_APPLICATION in serve.status().applications:
+        serve.delete(LIVE_APPLICATION)
 
 
 def wait_until_running(deadline_s: float) -> None:

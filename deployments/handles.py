@@ -34,8 +34,11 @@ class _Response(Protocol):
 class HandleTranscriber:
     """`Transcriber` over the deployment `Asr`."""
 
-    def __init__(self, handle: Handle, deadline_s: float, servers: StageServers | None = None) -> None:
-        """servers: as `call` takes them."""
+    def __init__(
+        self, handle: Handle, deadline_s: float, servers: StageServers | None = None, *, live: bool = False
+    ) -> None:
+        """servers, live: as `call` takes them."""
+        self._live = live
         self._method = handle.options(method_name="transcribe")
         self._deadline_s = deadline_s
         self._servers = servers
@@ -52,6 +55,7 @@ class HandleTranscriber:
             task,
             carried(),
             servers=self._servers,
+            live=self._live,
         )
         return answer
 
@@ -59,8 +63,11 @@ class HandleTranscriber:
 class HandleTranslator:
     """`Translator` over the deployment `Mt`."""
 
-    def __init__(self, handle: Handle, deadline_s: float, servers: StageServers | None = None) -> None:
-        """servers: as `call` takes them."""
+    def __init__(
+        self, handle: Handle, deadline_s: float, servers: StageServers | None = None, *, live: bool = False
+    ) -> None:
+        """servers, live: as `call` takes them."""
+        self._live = live
         self._method = handle.options(method_name="translate")
         self._deadline_s = deadline_s
         self._servers = servers
@@ -78,6 +85,7 @@ class HandleTranslator:
             hypotheses,
             carried(),
             servers=self._servers,
+            live=self._live,
         )
         return answer
 
@@ -85,39 +93,60 @@ class HandleTranslator:
 class HandleSynthesizer:
     """`Synthesizer` over the deployment `Tts`."""
 
-    def __init__(self, handle: Handle, deadline_s: float, servers: StageServers | None = None) -> None:
-        """servers: as `call` takes them."""
+    def __init__(
+        self, handle: Handle, deadline_s: float, servers: StageServers | None = None, *, live: bool = False
+    ) -> None:
+        """servers, live: as `call` takes them."""
+        self._live = live
         self._method = handle.options(method_name="synthesize")
         self._deadline_s = deadline_s
         self._servers = servers
 
     async def synthesize(self, text: str, voice: Voice, speed: float = 1.0) -> AudioChunk:
         answer: AudioChunk = await call(
-            self._method, self._deadline_s, "speech synthesis", text, voice, speed, carried(), servers=self._servers
+            self._method,
+            self._deadline_s,
+            "speech synthesis",
+            text,
+            voice,
+            speed,
+            carried(),
+            servers=self._servers,
+            live=self._live,
         )
         return answer
 
 
-def engines(asr: Handle, mt: Handle, tts: Handle, servers: Mapping[Stage, StageServers]) -> Engines:
-    """The three ports, each with its own deadline."""
+def engines(
+    asr: Handle, mt: Handle, tts: Handle, servers: Mapping[Stage, StageServers], *, live: bool = False
+) -> Engines:
+    """The three ports, each with its own deadline. live: as `call` takes it."""
     heard, translated, spoken = servers["transcribe"], servers["translate"], servers["synthesize"]
     return Engines(
-        HandleTranscriber(asr, heard.replicas.deadline_s, heard),
-        HandleTranslator(mt, translated.replicas.deadline_s, translated),
-        HandleSynthesizer(tts, spoken.replicas.deadline_s, spoken),
+        HandleTranscriber(asr, heard.replicas.deadline_s, heard, live=live),
+        HandleTranslator(mt, translated.replicas.deadline_s, translated, live=live),
+        HandleSynthesizer(tts, spoken.replicas.deadline_s, spoken, live=live),
     )
 
 
 async def call(
-    method: Handle, deadline_s: float, what: str, *arguments: object, servers: StageServers | None = None
+    method: Handle,
+    deadline_s: float,
+    what: str,
+    *arguments: object,
+    servers: StageServers | None = None,
+    live: bool = False,
 ) -> Any:
     """Make one call and wait for its answer; no retries.
 
     servers: who answers; they are told what waits behind the call, and may all be asleep. None: neither.
+    live: somebody is listening; the replica answers it before what it has of jobs.
     Cancelled or late, the call is cancelled in the replica too. Raises EngineUnavailable, Overloaded, or
     the OctaviaError that the deployment raised.
     """
-    told = {} if servers is None else {"backlog": servers.backlog()}
+    told: dict[str, object] = {} if servers is None else {"backlog": servers.backlog()}
+    if live:
+        told["live"] = True
     response = cast(_Response, method.remote(*arguments, **told))
     try:
         async with asyncio.timeout(deadline_s):

@@ -50,14 +50,23 @@ class Mt:
         brought: Carried = None,
         *,
         backlog: Backlog | None = None,
+        live: bool = False,
     ) -> list[Translation]:
-        """As `Translator.translate`. brought: the caller's ids; backlog: what waits with the caller."""
+        """As `Translator.translate`. brought: the caller's ids; backlog: what waits with the caller.
+
+        live: goes before everything that waits to be batched.
+        """
         self._backlogs.hear(backlog)
+        request = TranslateRequest(tuple(sentences), source, target, hypotheses)
         with self._report.call(brought):
-            outcome = await self._batched(TranslateRequest(tuple(sentences), source, target, hypotheses))
+            outcome = await self._at_once(request) if live else await self._batched(request)
             if isinstance(outcome, OctaviaError):
                 raise outcome
             return outcome
+
+    async def _at_once(self, request: TranslateRequest) -> list[Translation] | OctaviaError:
+        [outcome] = await self._engine.run(partial(translate_together, requests=[request]))
+        return outcome
 
     @serve.batch
     async def _batched(self, requests: Sequence[TranslateRequest]) -> list[list[Translation] | OctaviaError]:

@@ -1,5 +1,6 @@
 """Speech synthesis as a Serve deployment: one sentence at a time, for no engine of ours gains from a batch."""
 
+import asyncio
 import os
 from collections.abc import Callable
 
@@ -22,14 +23,32 @@ class Tts:
         self._report = ReplicaReport("tts", settings)
         self._engine = EngineThread(make_engine(), "tts", limits.stuck_after_s)
         self._backlogs = HeardBacklogs()
+        self._jobs_turn = asyncio.Lock()
+        """Whoever has it waits for the engine; behind it, calls of live sessions find the engine's queue short."""
 
     async def synthesize(
-        self, text: str, voice: Voice, speed: float = 1.0, brought: Carried = None, *, backlog: Backlog | None = None
+        self,
+        text: str,
+        voice: Voice,
+        speed: float = 1.0,
+        brought: Carried = None,
+        *,
+        backlog: Backlog | None = None,
+        live: bool = False,
     ) -> AudioChunk:
-        """As `Synthesizer.synthesize`. brought: the caller's ids; backlog: what waits with the caller."""
+        """As `Synthesizer.synthesize`. brought: the caller's ids; backlog: what waits with the caller.
+
+        live: goes before all jobs' calls but the one that is being computed.
+        """
         self._backlogs.hear(backlog)
         with self._report.call(brought):
-            return await self._engine.run(lambda engine: engine.synthesize(text, voice, speed))
+            if live:
+                return await self._speak(text, voice, speed)
+            async with self._jobs_turn:
+                return await self._speak(text, voice, speed)
+
+    async def _speak(self, text: str, voice: Voice, speed: float) -> AudioChunk:
+        return await self._engine.run(lambda engine: engine.synthesize(text, voice, speed))
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Serve asks for it, and gives it to `QueuedSoundPolicy`."""

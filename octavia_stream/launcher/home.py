@@ -100,6 +100,11 @@ def drain_request(home: Path) -> Path:
     return home / "drain"
 
 
+def live_drain_request(home: Path) -> Path:
+    """The same for the live node, which then lets its sessions go to wherever they can go on."""
+    return home / "drain-live"
+
+
 def ray_token(home: Path) -> Path:
     """A file with the secret that Ray's processes know each other by; made once, readable by its owner alone."""
     path = home / "ray-token"

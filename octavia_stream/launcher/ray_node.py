@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from octavia_stream.config import ReplicaSettings, ServeSettings
+from octavia_stream.config import LiveSettings, ReplicaSettings, ServeSettings
 from octavia_stream.launcher import keeper as keeper_script
 from octavia_stream.launcher.ports import LOOPBACK, free_ports
 
@@ -69,8 +69,9 @@ def ray_arguments(directory: Path, port: int, cpus: int) -> list[str]:
     return head + [f"--{name}={value}" for name, value in options.items()]
 
 
-def cpus_needed(serve: ServeSettings) -> int:
+def cpus_needed(serve: ServeSettings, live: LiveSettings) -> int:
     """Ray counts CPUs, it does not grant them: never fewer than the smallest set of replicas asks for."""
     stages: tuple[ReplicaSettings, ...] = (serve.asr, serve.mt, serve.tts, serve.worker)
     least = sum(stage.num_cpus * max(stage.min_replicas, 1) for stage in stages)
+    least += live.num_cpus if live.enabled else 0.0
     return max(os.cpu_count() or 1, math.ceil(least - 1e-9))

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 
 import httpx
 from pydantic import SecretStr
@@ -24,6 +25,7 @@ from octavia_stream.launcher.home import (
     announce,
     drain_request,
     find_stack,
+    live_drain_request,
     ray_directory,
     ray_token,
     withdraw,
@@ -39,6 +41,8 @@ from octavia_stream.services.valkey import EmbeddedValkey
 START_DEADLINE_S = 420.0
 """The first start may convert and check models on a slow disk."""
 DRAIN_DEADLINE_S = 5.0
+LIVE_DRAIN_DEADLINE_S = 2.0
+"""What live sessions lose without it is the state of their last two seconds."""
 API_DEADLINE_S = 60.0
 API_GRACE_S = 12.0
 """Just above what the api gives to answers under way."""
@@ -105,6 +109,7 @@ class Stack:
         """
         self._lock.take()
         drain_request(self._settings.home).unlink(missing_ok=True)
+        live_drain_request(self._settings.home).unlink(missing_ok=True)
         try:
             async with asyncio.timeout(START_DEADLINE_S):
                 await self._bring_up()
@@ -143,13 +148,10 @@ class Stack:
         ray = self._children.get("ray")
         if ray is None or ray.exit_code is not None or not self._deployed:
             return
-        request = drain_request(self._settings.home)
-        request.touch()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_DEADLINE_S):
-                while request.exists():  # noqa: ASYNC110  (the other side is another process)
-                    await asyncio.sleep(POLL_S)
-        request.unlink(missing_ok=True)
+        waits = [_obeyed(drain_request, self._settings, DRAIN_DEADLINE_S)]
+        if self._settings.live.enabled:
+            waits.append(_obeyed(live_drain_request, self._settings, LIVE_DRAIN_DEADLINE_S))
+        await asyncio.gather(*waits)
 
     async def _bring_up(self) -> None:
         self._choose_port()
@@ -218,7 +220,7 @@ class Stack:
         [self._ray_port] = free_ports(1)
         home = self._settings.home
         directory = await asyncio.to_thread(ray_directory, home)
-        arguments = ray_arguments(directory, self._ray_port, cpus_needed(serve))
+        arguments = ray_arguments(directory, self._ray_port, cpus_needed(serve, self._settings.live))
         # Replicas get their settings with the application, so the node needs no secret of ours.
         environment = ray_environment(foreign_environment(), ray_token(home), self._threads)
         await self._start_child("ray", arguments, environment, signal.SIGTERM)
@@ -335,6 +337,17 @@ async def _is_ready(client: httpx.AsyncClient, url: str) -> bool:
     except httpx.HTTPError:
         return False
     return answer.is_success
+
+
+async def _obeyed(place: Callable[[Path], Path], settings: Settings, deadline_s: float) -> None:
+    """Make a request and wait until it is gone, or long enough."""
+    request = place(settings.home)
+    request.touch()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(deadline_s):
+            while request.exists():  # noqa: ASYNC110  (the other side is another process)
+                await asyncio.sleep(POLL_S)
+    request.unlink(missing_ok=True)
 
 
 def _decisive(errors: BaseExceptionGroup[BaseException]) -> BaseException:

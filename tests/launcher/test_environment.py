@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from octavia_stream.config import ApiSettings, MailSettings, ReplicaSettings, ServeSettings, Settings
+from octavia_stream.config import ApiSettings, LiveSettings, MailSettings, ReplicaSettings, ServeSettings, Settings
 from octavia_stream.launcher.environment import environment_of, foreign_environment
 from octavia_stream.launcher.ray_node import cpus_needed
 
@@ -40,4 +40,4 @@ def test_ray_counts_as_many_cpus_as_the_smallest_set_of_replicas_needs() -> None
     greedy = ReplicaSettings(min_replicas=2, max_replicas=2, num_cpus=100.0)
     light = ReplicaSettings(num_cpus=0.1)
 
-    assert cpus_needed(ServeSettings(asr=greedy, mt=light, tts=light, worker=light)) == 201
+    assert cpus_needed(ServeSettings(asr=greedy, mt=light, tts=light, worker=light), LiveSettings(enabled=False)) == 201
