@@ -174,12 +174,16 @@ class LevelDetector:
         whole = heard.size - heard.size % VAD_FRAME_SAMPLES
         self._rest = heard[whole:]
         frames = heard[:whole].reshape(-1, VAD_FRAME_SAMPLES)
-        return (np.abs(frames).max(axis=1, initial=0.0) > self._threshold).astype(np.float32)
+        return self._judged(frames)
 
     def finish(self) -> Probabilities:
         """The rest as a frame."""
         rest, self._rest = self._rest, np.zeros(0, np.float32)
-        return (np.abs(rest).max(keepdims=True) > self._threshold).astype(np.float32) if rest.size else rest
+        return self._judged(rest.reshape(1, -1)) if rest.size else rest
+
+    def _judged(self, frames: Samples) -> Probabilities:
+        loud: Probabilities = (np.abs(frames).max(axis=1, initial=0.0) > self._threshold).astype(np.float32)
+        return loud
 
 
 def tone(seconds: float, rate_hz: int, frequency_hz: float = 220.0, level: float = 0.1, offset: int = 0) -> AudioChunk:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from octavia_stream.asr.transcript import Word
 
 _RATE_HZ = 16_000
-_SLACK = int(0.7 * _RATE_HZ)
-"""How far the model's times of one word differ from one hypothesis to the next."""
+_WORTH = int(0.2 * _RATE_HZ)
+"""Times of a word differ from one hypothesis to the next. Each word that is the same outweighs so much difference."""
 _LONGEST_OVERLAP = 5
 _MARKS = re.compile(r"[^\w]+")
 
@@ -61,17 +61,15 @@ class Agreement:
 
     def _known(self, hypothesis: Sequence[Word]) -> int:
         """How many words of a hypothesis are committed already."""
-        if not self._committed:
+        if not self._committed or not hypothesis:
             return 0
         end = self._committed[-1].end
-        by_time = sum(1 for word in hypothesis if (word.start + word.end) // 2 <= end)
-        near = [
-            place
-            for place in range(1, len(hypothesis) + 1)
-            if abs(hypothesis[place - 1].end - end) <= _SLACK and self._overlap(hypothesis, place)
-        ]
-        # The longest overlap tells best; of equal ones the nearest in time.
-        return max(near, key=lambda place: (self._overlap(hypothesis, place), -abs(place - by_time)), default=by_time)
+
+        def cost(place: int) -> float:
+            distance = hypothesis[place - 1].end - end if place else hypothesis[0].start - end
+            return abs(distance) - self._overlap(hypothesis, place) * _WORTH
+
+        return min(range(len(hypothesis) + 1), key=cost)
 
     def _overlap(self, hypothesis: Sequence[Word], place: int) -> int:
         """How many words before a place are the last committed ones."""

@@ -15,7 +15,7 @@ from octavia_stream.audio.chunk import ASR_RATE_HZ
 from octavia_stream.dubbing.punctuation import ends_line, join_words
 from octavia_stream.errors import OctaviaError
 from octavia_stream.languages import Language
-from octavia_stream.live.agreement import Agreement
+from octavia_stream.live.agreement import Agreement, plain
 from octavia_stream.live.events import Caption, LanguageHeard
 from octavia_stream.live.journal import Journal
 from octavia_stream.live.listening import Listening
@@ -37,6 +37,8 @@ LISTENED_S = 3.0
 """…unless so much was heard."""
 NONSENSE = 0.25
 """Words that are less probable than this on average are music or noise."""
+ECHO_S = 0.3
+"""A word that is said twice takes longer the second time."""
 _LEFT_OPEN = 2
 """Words that stay open where an utterance without an end is cut."""
 
@@ -244,7 +246,8 @@ class Hearing:
         for place, phrase in enumerate(phrases):
             after = phrases[place + 1] if place + 1 < len(phrases) else following
             self._say(phrase, after[0].text if after else "")
-        self._caption(following)
+        # The last word may be half a word: showing it would mostly mean taking it back.
+        self._caption(following if over else following[: max(len(following) - 1, len(self._cutter.pending))])
 
     def _say(self, words: Sequence[Word], following: str) -> None:
         language = self.language
@@ -298,7 +301,12 @@ class Hearing:
 
 
 def _sense(words: tuple[Word, ...]) -> tuple[Word, ...]:
-    """The words, unless they are what a model makes of noise."""
+    """The words without echoes, for a model may say the last one twice; none, when they are what it makes of noise."""
     if not words or sum(word.probability for word in words) / len(words) < NONSENSE:
         return ()
-    return words
+    kept = [words[0]]
+    for word in words[1:]:
+        echo = plain(word.text) == plain(kept[-1].text) and word.end - word.start < ECHO_S * ASR_RATE_HZ
+        if not echo:
+            kept.append(word)
+    return tuple(kept)

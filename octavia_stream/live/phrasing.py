@@ -46,8 +46,11 @@ class PhraseCutter:
     @property
     def certain(self) -> int:
         """How many of them will be in the next phrase, whatever comes."""
-        weak = (i for i in range(self._options.clause_words, len(self._words)) if self._weak(i))
-        return next(weak, len(self._words))
+        words = self._words
+        places = range(len(words), self._options.clause_words - 1, -1)
+        weak = (i for i in places if i < len(words) and self._weak(i))
+        whole = (i for i in places if plain(words[i - 1].text) not in self._leaning)
+        return next(weak, next(whole, min(len(words), self._options.clause_words)))
 
     def push(self, words: Sequence[Word]) -> list[list[Word]]:
         """Add words, and take the phrases that they complete."""
