@@ -35,9 +35,9 @@ FileName = Annotated[
 )
 async def stream_job(job_id: JobId, owner_id: OwnerId, services: TheServices) -> Response[bytes]:
     """The master playlist (HTTP Live Streaming) of a job created with `stream`; 404 until the event `stream`."""
-    await services.runtime.jobs.get(job_id, owner_id)
+    job = await services.runtime.jobs.get(job_id, owner_id)
     objects = services.runtime.objects
-    return _playlist(await objects.get(await newest_master(objects, job_id)))
+    return _playlist(await objects.get(await newest_master(objects, job)))
 
 
 @get(

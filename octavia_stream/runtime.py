@@ -31,6 +31,7 @@ from octavia_stream.instant.switchboard import Switchboard
 from octavia_stream.jobs.charges import EveryCharge
 from octavia_stream.jobs.notices import Letters
 from octavia_stream.jobs.postgres import PostgresJobStore
+from octavia_stream.jobs.versions import JobVersions
 from octavia_stream.quotas.job_quotas import JobQuotas
 from octavia_stream.quotas.quotas import Quotas
 from octavia_stream.sessions.registry import NodeRegistry
@@ -70,6 +71,7 @@ class Runtime:
     live: LiveSessionStore
     live_nodes: NodeRegistry
     cache: ResultCache
+    versions: JobVersions
 
 
 @asynccontextmanager
@@ -116,6 +118,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             live=LiveSessionStore(pool, charges.prices, quotas, settings.billing, resume_s=settings.live.resume_s),
             live_nodes=await stack.enter_async_context(NodeRegistry(settings.redis_url.get_secret_value())),
             cache=await stack.enter_async_context(ResultCache(Shelf(pool, objects), settings.cache)),
+            versions=JobVersions(pool, objects),
         )
 
 

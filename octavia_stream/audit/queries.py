@@ -69,7 +69,7 @@ where event.stored <> job.last_seq or coalesce(event.newest, 0) <> job.last_seq
 REGRESSIONS = """
 select count(*) from (
     select (data ->> 'percent')::float8 as percent,
-        lag((data ->> 'percent')::float8) over (partition by job_id order by seq) as earlier
+        lag((data ->> 'percent')::float8) over (partition by job_id, run order by seq) as earlier
     from job_event where type = 'progress'
 ) told where percent < earlier
 """
@@ -105,11 +105,14 @@ select count(*) from job join account on account.id = job.owner_id where job.cre
 # What must lie in the object store, in pages by key. Half-made work has no key yet. What is kept for later jobs need
 # not be there: whoever finds it damaged makes it again.
 KEPT_OBJECTS = """
-select key, size, sha256 from (
+select distinct key, size, sha256 from (
     select key, size, sha256 from upload
     union all
     select artifact ->> 'key', (artifact ->> 'size')::bigint, artifact ->> 'sha256'
     from job, jsonb_array_elements(job.artifacts) artifact
+    union all
+    select kept ->> 'key', (kept ->> 'size')::bigint, kept ->> 'sha256'
+    from job_version, jsonb_array_elements(artifacts || coalesce(manuscript, '[]')) kept
     union all
     select key, null, sha256 from chunk where state = 'done'
 ) kept where key > $1 order by key limit $2
@@ -125,6 +128,10 @@ where seen.job_id is not null and (
         and not exists (select from chunk where chunk.job_id = job.id and chunk.key = seen.key)
         and not exists (
             select from jsonb_array_elements(job.artifacts) artifact where artifact ->> 'key' = seen.key
+        )
+        and not exists (
+            select from job_version, jsonb_array_elements(artifacts || coalesce(manuscript, '[]')) kept
+            where job_version.job_id = job.id and kept ->> 'key' = seen.key
         )
 )
 union all

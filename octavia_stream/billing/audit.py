@@ -38,10 +38,16 @@ where hold.state = 'open' and hold.job_id is not null
     and (job.id is null or job.status in ('completed', 'failed', 'cancelled'))
 """
 
+# Every version of a job is charged once; of a job that is gone nobody knows how many it had.
 _SPENT_TWICE = """
-select (select count(*) from (
-    select 1 from credit_transfer where kind = 'capture' group by coalesce(job_id, hold_id) having count(*) > 1
-) twice) + (select count(*) from (
+with charged as (
+    select coalesce(job_id, hold_id) as id, count(*) as times, count(distinct hold_id) as holds
+    from credit_transfer where kind = 'capture' group by coalesce(job_id, hold_id)
+)
+select (
+    select count(*) from charged left join job using (id)
+    where times > holds or times > greatest(job.version, 1) and job.id is not null
+) + (select count(*) from (
     select 1 from credit_transfer where kind = 'purchase' group by order_id having count(*) > 1
 ) twice)
 """

@@ -10,6 +10,7 @@ from octavia_stream.billing.prices import PricingTiers
 from octavia_stream.config import BillingSettings, MediaSettings
 from octavia_stream.database.pool import Connection
 from octavia_stream.jobs.job import Job, JobKind, JobStatus, dubbed_languages, seconds_of
+from octavia_stream.jobs.versions import Spans, spans_under_way
 from octavia_stream.media.info import MediaInfo
 
 _MEDIA_INFO = "select media_info from upload where id = $1"
@@ -53,6 +54,11 @@ class JobCharges:
         price = self.prices.quote(job.kind, seconds) * len(dubbed_languages(job.options)) if self._enabled else 0
         return Quote(seconds, price, whole.exact)
 
+    def quote_edit(self, kind: JobKind, spans: Spans) -> int:
+        """What an edit of a finished dub costs: what was edited of each language, none of it twice."""
+        parts = (self.prices.quote_parts(kind, of_one) for of_one in spans.values())
+        return sum(parts) if self._enabled else 0
+
     def limits(self, settings: MediaSettings, info: MediaInfo) -> MediaSettings:
         """`settings` for decoding a file that said how long it is: much more sound than was quoted is not for free.
 
@@ -66,7 +72,11 @@ class JobCharges:
     async def submitted(self, connection: Connection, job: Job) -> None:
         if not self._enabled:
             return
-        price = self.quote_job(job, await connection.fetchval(_MEDIA_INFO, job.upload_id)).credits
+        spans = await spans_under_way(connection, job.id)
+        if spans is not None:
+            price = self.quote_edit(job.kind, spans)
+        else:
+            price = self.quote_job(job, await connection.fetchval(_MEDIA_INFO, job.upload_id)).credits
         if price:
             # No worker ever had it: the first submission. Each run that was asked for later has an epoch of its own.
             key = f"reserve/{job.id}/{job.epoch}" if job.epoch else f"reserve/{job.id}"
@@ -80,7 +90,9 @@ class JobCharges:
         if job.status != "completed":
             await ledger.release(connection, hold, reason=REASONS[job.status])
             return
-        await ledger.capture(connection, hold, min(hold.amount, self._due(job, hold.amount)), reason=job.kind)
+        edited = await spans_under_way(connection, job.id) is not None
+        due = hold.amount if edited else min(hold.amount, self._due(job, hold.amount))
+        await ledger.capture(connection, hold, due, reason=job.kind)
 
     def _due(self, job: Job, quoted: int) -> int:
         """The price of what was delivered, by the length that was decoded; as quoted when the report has none."""

@@ -116,14 +116,15 @@ async def adjust(connection: Connection, owner_id: UUID, amount: int, *, key: st
 
 async def compensate(connection: Connection, job_id: UUID, amount: int, *, key: str, reason: str) -> Transfer:
     """Give back what a job was charged, or a part. Raises NotFound, and Conflict when that were more than it cost."""
-    row = await connection.fetchrow(queries.CAPTURE_OF_JOB, job_id)
+    row = await connection.fetchrow(queries.CHARGED_FOR_JOB, job_id)
     if row is None:
         raise NotFound("Nothing was charged for this job.")
-    charged = _transfer(row)
-    books = await _lock(connection, charged.owner_id)
+    books = await _lock(connection, row["owner_id"])
     given = int(await connection.fetchval(queries.COMPENSATED, job_id))
-    if await _earlier(connection, key) is None and given + amount > charged.amount:
-        raise Conflict(f"This job cost {charged.amount} credits, of which {given} were given back already.")
+    # Asked again, now that nobody else changes it.
+    charged = _found(await connection.fetchrow(queries.CHARGED_FOR_JOB, job_id))["amount"]
+    if await _earlier(connection, key) is None and given + amount > charged:
+        raise Conflict(f"This job cost {charged} credits, of which {given} were given back already.")
     cause = Cause(key, reason, job_id=job_id)
     return await _post(connection, books, "compensation", REVENUE, books.available_id, amount, cause)
 

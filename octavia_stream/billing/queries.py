@@ -58,9 +58,11 @@ select coalesce(sum(amount), 0)::bigint as in_all,
 from credit_transfer where order_id = $1 and kind in ('refund', 'chargeback')
 """
 
-CAPTURE_OF_JOB = f"""
-select {_TRANSFER} from credit_transfer where job_id = $1 and kind = 'capture'
-"""  # noqa: S608
+# All versions of it.
+CHARGED_FOR_JOB = """
+select owner_id, sum(amount)::bigint as amount from credit_transfer where job_id = $1 and kind = 'capture'
+group by owner_id
+"""
 
 COMPENSATED = """
 select coalesce(sum(amount), 0)::bigint from credit_transfer where job_id = $1 and kind = 'compensation'

@@ -1,11 +1,12 @@
 """One file, door to door: demux, dub, mix, mux; into one language, or several that share what was heard."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from octavia_stream.asr.transcriber import AsrTask
 from octavia_stream.audio.chunk import ASR_RATE_HZ
 from octavia_stream.captions.cues import USUAL, Cue, CueRules, SpokenText, make_cues
 from octavia_stream.config import MediaSettings
@@ -14,11 +15,13 @@ from octavia_stream.dubbing.audition import UNHEARD, Audition, AuditionPlan, Imp
 from octavia_stream.dubbing.checkpoints import Checkpoints, Stage
 from octavia_stream.dubbing.engines import Engines
 from octavia_stream.dubbing.glossary import NO_GLOSSARY, Glossary
-from octavia_stream.dubbing.isochrony import FitReport, SegmentFit, report, segment_fit
+from octavia_stream.dubbing.isochrony import FitReport, report, segment_fit
 from octavia_stream.dubbing.listening import Listener
 from octavia_stream.dubbing.loudness import LoudnessContour, integrated
+from octavia_stream.dubbing.manuscript import HeardFor, Manuscript
 from octavia_stream.dubbing.pipeline import Corridor, DubbingPlan, FittedSegment
 from octavia_stream.dubbing.progress import DRAWING, WEIGHTS, Emit, ProgressTracker
+from octavia_stream.dubbing.segment import SegmentFit
 from octavia_stream.dubbing.speech_spool import SpeechSpool
 from octavia_stream.dubbing.streaming import FinalTimeline, StreamPlan, StreamStore, streaming
 from octavia_stream.errors import MediaRejected, MediaTooLarge, NoSpeech
@@ -115,6 +118,22 @@ class DubResult:
     """In the order asked."""
     original_lufs: float
     """Integrated loudness of what is dubbed, as one channel."""
+    manuscript: Manuscript
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenFile:
+    """A file in which everything is spoken, and nothing put together."""
+
+    source_language: Language
+    length: int
+    """Of its sound, in samples at 16 kHz."""
+    decoded: DecodeReport
+    contour: LoudnessContour
+    fitted: Sequence[list[FittedSegment]]
+    """By language, as in the request."""
+    spools: Sequence[SpeechSpool]
+    heard: Sequence[HeardFor]
 
 
 async def dub_file(
@@ -129,14 +148,10 @@ async def dub_file(
     progress = ProgressTracker(emit, duration, weights=weights, lanes=len(request.targets))
     contour = LoudnessContour(ASR_RATE_HZ)
     listener = Listener(detector, contour, progress)
-    with ExitStack() as opened:
-        spools = [
-            opened.enter_context(SpeechSpool(request.scratch / f"speech-{target.language}.pcm"))
-            for target in request.targets
-        ]
+    with open_spools(request) as spools:
         corridor = Corridor(_plans(request, emit), engines, checkpoints, progress, emit)
         demuxer = Demuxer(request.source, request.track, rate_hz=ASR_RATE_HZ, channels=1, settings=request.media)
-        async with _streaming(request, spools[0], contour, corridor, emit) as timeline:
+        async with stream_of(request, spools[0], contour, lambda: corridor.source_language, emit) as timeline:
             async with demuxer as sound:
                 fitted = await corridor.run(sound, listener, spools, timeline.add)
                 decoded = demuxer.report
@@ -145,22 +160,74 @@ async def dub_file(
             if language is None or not all(fitted):
                 raise NoSpeech("No speech was found in this file, so there is nothing to dub.")
             _warn_of_damage(decoded, emit)
-            for stage in SPEECH_STAGES:
-                progress.ended(stage)
-            end_s = listener.length / ASR_RATE_HZ
-            heard = _heard(request, language, fitted, end_s)
-            dubs: list[Dub] = []
-            for number, (target, segments) in enumerate(zip(request.targets, fitted, strict=True)):
-                plan = _assembly_plan(request, target, language, decoded)
-                said = _said(segments, end_s, request.cue_rules)
-                async with auditioning(_audition(request, engines, target, segments, end_s)) as audition:
-                    assembly = Assembly(plan, segments, spools[number], contour, progress.lane(number), audition)
-                    dubs.append(await _assembled(target, segments, assembly, audition, heard, said, emit))
-        progress.ended("assemble")
+            heard = _heard_for(request, corridor, fitted)
+            spoken = SpokenFile(language, listener.length, decoded, contour, fitted, spools, heard)
+            dubs = await put_together(request, spoken, engines, progress, emit)
+    return await finished_dub(request, spoken, dubs, progress, emit)
+
+
+@contextmanager
+def open_spools(request: DubRequest) -> Iterator[list[SpeechSpool]]:
+    """Where fitted speech of each language waits."""
+    with ExitStack() as opened:
+        yield [
+            opened.enter_context(SpeechSpool(request.scratch / f"speech-{target.language}.pcm"))
+            for target in request.targets
+        ]
+
+
+def _heard_for(request: DubRequest, corridor: Corridor, fitted: Sequence[Sequence[FittedSegment]]) -> list[HeardFor]:
+    by_task: dict[AsrTask, list[int]] = {}
+    for number, route in enumerate(corridor.routes):
+        by_task.setdefault(route.asr_task, []).append(number)
+    return [
+        HeardFor(
+            task,
+            fitted[numbers[0]][0].segment.sentence.language,
+            tuple(request.targets[number].language for number in numbers),
+            max(item.segment.sentence.index for item in fitted[numbers[0]]) + 1,
+        )
+        for task, numbers in by_task.items()
+    ]
+
+
+async def put_together(
+    request: DubRequest, spoken: SpokenFile, engines: Engines, progress: ProgressTracker, emit: Emit
+) -> list[Dub]:
+    """Mix and mux every language."""
+    for stage in SPEECH_STAGES:
+        progress.ended(stage)
+    end_s = spoken.length / ASR_RATE_HZ
+    heard = _heard(request, spoken.source_language, spoken.fitted, end_s)
+    dubs: list[Dub] = []
+    for number, (target, segments) in enumerate(zip(request.targets, spoken.fitted, strict=True)):
+        plan = _assembly_plan(request, target, spoken.source_language, spoken.decoded)
+        said = _said(segments, end_s, request.cue_rules)
+        async with auditioning(_audition(request, engines, target, segments, end_s)) as audition:
+            lane, spool = progress.lane(number), spoken.spools[number]
+            assembly = Assembly(plan, segments, spool, spoken.contour, lane, audition)
+            dubs.append(await _assembled(target, segments, assembly, audition, heard, said, emit))
+    progress.ended("assemble")
+    return dubs
+
+
+async def finished_dub(
+    request: DubRequest, spoken: SpokenFile, dubs: list[Dub], progress: ProgressTracker, emit: Emit
+) -> DubResult:
+    """With subtitles drawn into the picture where that was asked for, and all that a later edit needs."""
     if request.burn_in:
         dubs = [await _burned(request, dub, progress, number, emit) for number, dub in enumerate(dubs)]
         progress.ended("draw")
-    return DubResult(language, heard, dubs, integrated(contour.power()))
+    heard = _heard(request, spoken.source_language, spoken.fitted, spoken.length / ASR_RATE_HZ)
+    loudness = integrated(spoken.contour.power())
+    return DubResult(spoken.source_language, heard, dubs, loudness, _manuscript(request, spoken))
+
+
+def _manuscript(request: DubRequest, spoken: SpokenFile) -> Manuscript:
+    fitted = {target.language: segments for target, segments in zip(request.targets, spoken.fitted, strict=True)}
+    power = spoken.contour.power().astype("<f8").tobytes()
+    hearings = [heard.written(fitted) for heard in spoken.heard]
+    return Manuscript(spoken.source_language, spoken.length, spoken.decoded, power, hearings)
 
 
 def _audition(
@@ -220,9 +287,14 @@ def _warn_of_damage(decoded: DecodeReport, emit: Emit) -> None:
         emit(Warned("missing_sound", f"The sound has gaps of {gap_s:.1f} s in all; they are silent in the dub."))
 
 
-def _streaming(
-    request: DubRequest, spool: SpeechSpool, contour: LoudnessContour, corridor: Corridor, emit: Emit
+def stream_of(
+    request: DubRequest,
+    spool: SpeechSpool,
+    contour: LoudnessContour,
+    language: Callable[[], Language | None],
+    emit: Emit,
 ) -> AbstractAsyncContextManager[FinalTimeline]:
+    """The stream of the first language, if one is wanted. language: what is spoken, once it is known."""
     plan = StreamPlan(
         source=request.source,
         info=request.info,
@@ -232,7 +304,7 @@ def _streaming(
         media=request.media,
         original_gain_db=request.original_gain_db,
     )
-    return streaming(plan, spool, contour, lambda: corridor.source_language, request.stream, emit)
+    return streaming(plan, spool, contour, language, request.stream, emit)
 
 
 def _plans(request: DubRequest, emit: Emit) -> list[DubbingPlan]:
@@ -245,21 +317,23 @@ def _plans(request: DubRequest, emit: Emit) -> list[DubbingPlan]:
             emit(Warned("same_language", f"The speech is already in {name}: it is spoken again, not translated."))
         return found
 
-    return [
-        DubbingPlan(
-            source_language=request.source_language,
-            target_language=target.language,
-            voice=target.voice,
-            route=partial(route, target.language),
-            fingerprints=target.fingerprints,
-            attempts=request.attempts,
-            keep_original=request.keep_original,
-            chunks_in_flight=request.window_chunks,
-            glossary=request.glossary,
-            lines_in_flight=max(LINES_IN_FLIGHT // len(request.targets), 2),
-        )
-        for target in request.targets
-    ]
+    return [plan_of(request, target, partial(route, target.language)) for target in request.targets]
+
+
+def plan_of(request: DubRequest, target: DubTarget, route: Callable[[Language], Route]) -> DubbingPlan:
+    """How to dub into one of the languages."""
+    return DubbingPlan(
+        source_language=request.source_language,
+        target_language=target.language,
+        voice=target.voice,
+        route=route,
+        fingerprints=target.fingerprints,
+        attempts=request.attempts,
+        keep_original=request.keep_original,
+        chunks_in_flight=request.window_chunks,
+        glossary=request.glossary,
+        lines_in_flight=max(LINES_IN_FLIGHT // len(request.targets), 2),
+    )
 
 
 def _analysed(request: DubRequest, spoken: Language) -> Analysed:

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 
 from octavia_stream.audio.chunk import ASR_RATE_HZ
-from octavia_stream.dubbing.manuscript import Hearing, Manuscript, ManuscriptSegment, SpokenText, slots
+from octavia_stream.dubbing.manuscript import Hearing, Manuscript, ManuscriptLine, ManuscriptSegment, slots
 from octavia_stream.dubbing.punctuation import join_words
 from octavia_stream.dubbing.segment import Slot
 from octavia_stream.errors import InvalidRequest
@@ -85,7 +85,7 @@ class DraftLine:
     """None: it is to be translated."""
     speed: float | None = None
     """None: to be chosen anew, for text, voice or slot are others."""
-    kept: SpokenText | None = None
+    kept: ManuscriptLine | None = None
     """How it is spoken already: nothing of it was changed."""
     by_hand: bool = False
 

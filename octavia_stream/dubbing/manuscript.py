@@ -1,17 +1,19 @@
 """All that was said in a finished dub, and how: what an edit starts from, so that nothing else is made again."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
 
 from octavia_stream.asr.transcriber import AsrTask
 from octavia_stream.dubbing.segment import Forecast, Placement, Slot
+from octavia_stream.dubbing.speaking import FittedSegment
 from octavia_stream.languages import Language
 from octavia_stream.media.demuxer import DecodeReport
 
 
-class SpokenText(msgspec.Struct, frozen=True):
+class ManuscriptLine(msgspec.Struct, frozen=True):
     """A segment in one language of the dub."""
 
     text: str
@@ -35,7 +37,7 @@ class ManuscriptSegment(msgspec.Struct, frozen=True):
     text: str
     start: int
     end: int
-    spoken: dict[Language, SpokenText]
+    spoken: dict[Language, ManuscriptLine]
 
 
 class Hearing(msgspec.Struct, frozen=True):
@@ -85,3 +87,42 @@ def slots(segments: Sequence[_Timed], length: int) -> list[Slot]:
         return []
     ends = [*(following.start for following in segments[1:]), max(length, segments[-1].end)]
     return [Slot(one.start, max(end, one.start)) for one, end in zip(segments, ends, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class HeardFor:
+    """What speech recognition wrote down in one language, and what is made of it."""
+
+    task: AsrTask
+    language: Language
+    targets: tuple[Language, ...]
+    next_id: int
+    """Greater than the number of any of its sentences, now and in earlier versions."""
+    by_hand: Collection[tuple[Language, int]] = ()
+    """Dubs and sentences in them whose text somebody wrote."""
+
+    def written(self, fitted: Mapping[Language, Sequence[FittedSegment]]) -> Hearing:
+        """As it is kept. fitted: what is spoken in each language."""
+        return Hearing(
+            self.task,
+            self.language,
+            self.targets,
+            [self._segment(together) for together in zip(*(fitted[target] for target in self.targets), strict=True)],
+            self.next_id,
+        )
+
+    def _segment(self, together: Sequence[FittedSegment]) -> ManuscriptSegment:
+        sentence = together[0].segment.sentence
+        spoken = {
+            target: ManuscriptLine(
+                item.segment.text,
+                item.segment.voice.id,
+                item.segment.speed,
+                item.segment.placement,
+                item.segment.forecast,
+                item.segment.kept_original,
+                (target, sentence.index) in self.by_hand,
+            )
+            for target, item in zip(self.targets, together, strict=True)
+        }
+        return ManuscriptSegment(sentence.index, sentence.text, sentence.start, sentence.end, spoken)

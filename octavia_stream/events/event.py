@@ -26,6 +26,9 @@ class StageCount(msgspec.Struct, frozen=True):
 class Submitted(msgspec.Struct, frozen=True, tag="submitted"):
     """The job waits for a worker."""
 
+    version: int = 1
+    """Of the results that are to be made: above 1 when a finished dub was edited."""
+
 
 class Started(msgspec.Struct, frozen=True, tag="started"):
     """A worker took the job. `attempt` is above 1 when an earlier worker was lost."""
@@ -43,7 +46,7 @@ class Analysed(msgspec.Struct, frozen=True, tag="analysed"):
 
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
-    """Counts per stage; `percent` never falls. At most four a second."""
+    """Counts per stage; `percent` never falls while a version is made. At most four a second."""
 
     phase: Phase
     percent: float
@@ -108,6 +111,9 @@ class StreamReady(msgspec.Struct, frozen=True, tag="stream"):
 
 class Completed(msgspec.Struct, frozen=True, tag="completed"):
     """The job ended well."""
+
+    version: int = 1
+    """Of the results that are there now."""
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):

@@ -7,10 +7,12 @@ import msgspec
 
 from octavia_stream.captions.cues import Cue, write_srt, write_vtt
 from octavia_stream.crash_points import CrashPoint, crash_point
+from octavia_stream.dubbing.manuscript import Manuscript
 from octavia_stream.dubbing.progress import Emit
 from octavia_stream.events.event import ArtifactReady
 from octavia_stream.jobs.job import Artifact, Claim
 from octavia_stream.jobs.quality import QualityReport
+from octavia_stream.jobs.versions import MANUSCRIPT
 from octavia_stream.languages import Language
 from octavia_stream.storage.objects import ObjectStore, StoredObject
 
@@ -41,6 +43,8 @@ class FinishedJob:
     report: dict[str, object]
     quality: QualityReport | None = None
     """Of dubs."""
+    manuscript: Artifact | None = None
+    """Of dubs: what an edit starts from."""
 
 
 class Artifacts:
@@ -65,10 +69,22 @@ class Artifacts:
         await self.add(f"{stem}.srt", write_srt(cues).encode())
         await self.add(f"{stem}.vtt", write_vtt(cues).encode())
 
-    async def finish(self, report: dict[str, object], quality: QualityReport | None = None) -> FinishedJob:
-        """Store the report as well. No artifacts come after it."""
+    async def finish(
+        self,
+        report: dict[str, object],
+        quality: QualityReport | None = None,
+        manuscript: Manuscript | None = None,
+    ) -> FinishedJob:
+        """Store the report as well, and the manuscript, which nobody downloads. No artifacts come after it."""
         await self.add("report.json", msgspec.json.format(msgspec.json.encode(report), indent=2))
-        return FinishedJob(self._stored, report, quality)
+        kept = None if manuscript is None else await self._add_manuscript(manuscript)
+        return FinishedJob(self._stored, report, quality, kept)
+
+    async def _add_manuscript(self, manuscript: Manuscript) -> Artifact:
+        key = self._key(MANUSCRIPT)
+        stored = await self._objects.put(key, msgspec.msgpack.encode(manuscript), create_only=True)
+        crash_point(CrashPoint.MANUSCRIPT_STORED)
+        return Artifact(MANUSCRIPT, key, "application/msgpack", stored.size, stored.sha256)
 
     def _key(self, name: str) -> str:
         # The epoch keeps a worker that lost its lease from overwriting what its successor made.

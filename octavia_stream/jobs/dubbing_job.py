@@ -1,26 +1,31 @@
 """A video-translate or audio-translate job: fetch the source, dub it, store what came out."""
 
-from dataclasses import asdict
+import asyncio
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from octavia_stream.config import QualitySettings
-from octavia_stream.dubbing.audition import AuditionPlan
+from octavia_stream.dubbing.audition import UNHEARD, AuditionPlan
 from octavia_stream.dubbing.batch import Dub, DubRequest, DubResult, DubTarget, dub_file
 from octavia_stream.dubbing.checkpoints import Checkpoints
+from octavia_stream.dubbing.edits import revise
 from octavia_stream.dubbing.engines import Engines
+from octavia_stream.dubbing.lines import SpokenBy
 from octavia_stream.dubbing.progress import Emit
+from octavia_stream.dubbing.redubbing import redub_file
 from octavia_stream.errors import InvalidRequest
 from octavia_stream.events.event import Warned
 from octavia_stream.jobs.artifacts import Artifacts, FinishedJob, target_stem
-from octavia_stream.jobs.job import AudioDubbingOptions, Claim, DubbingOptions, dubbed_languages
+from octavia_stream.jobs.job import AudioDubbingOptions, Claim, DubbingOptions, Job, dubbed_languages
 from octavia_stream.jobs.job_models import JobModels
 from octavia_stream.jobs.judging import quality_of, summary
 from octavia_stream.jobs.quality import QualityReport
 from octavia_stream.jobs.sources import SourcePart, fetch_media, listened_part
 from octavia_stream.jobs.streams import JobStream
-from octavia_stream.languages import parse_language
+from octavia_stream.languages import Language, parse_language
 from octavia_stream.media.info import MediaInfo
 from octavia_stream.media.muxer import AUDIO_CONTAINERS, container_for
 from octavia_stream.media.probe import probe
@@ -47,7 +52,7 @@ class DubbingJob:
         request = self._request(claim, part, job.options, scratch)
         for warning in request.info.warnings:
             emit(Warned("media", warning))
-        result = await dub_file(request, self._engines, self._models.detector(), checkpoints, emit)
+        result = await self._dub(job, request, checkpoints, emit)
         artifacts = Artifacts(self._runtime.objects, claim, emit)
         for dub in result.dubs:
             await artifacts.add_file(dub.target.output)
@@ -60,7 +65,22 @@ class DubbingJob:
             await artifacts.add_subtitles(target_stem(result.source_language, dub.target.language), dub.cues)
         quality = _judged(result, self._runtime.settings.quality)
         judged = {"quality": summary(quality)} if quality else {}
-        return await artifacts.finish(_report(result) | judged | part.report, quality)
+        return await artifacts.finish(_report(result) | judged | part.report, quality, result.manuscript)
+
+    async def _dub(self, job: Job, request: DubRequest, checkpoints: Checkpoints, emit: Emit) -> DubResult:
+        """All of it, or what was edited of a finished dub."""
+        edit = await self._runtime.versions.under_way(job.id) if job.version else None
+        if edit is None:
+            return await dub_file(request, self._engines, self._models.detector(), checkpoints, emit)
+        _, manuscript = await self._runtime.versions.manuscript(job, edit.base)
+        # What was heard is text by now. Judges would have to listen to all of it again.
+        request = replace(request, route=partial(self._models.route, text=True), audition=UNHEARD)
+        draft = await asyncio.to_thread(revise, manuscript, edit.edits)
+        return await redub_file(request, draft, self._spoken_by, self._engines, checkpoints, emit)
+
+    def _spoken_by(self, language: Language, voice_id: str) -> SpokenBy:
+        voice = self._models.voice(language, voice_id)
+        return SpokenBy(voice, self._models.fingerprints(voice)["synthesize"])
 
     async def _part(self, source: Path, options: DubbingOptions | AudioDubbingOptions, scratch: Path) -> SourcePart:
         settings = self._runtime.settings.media

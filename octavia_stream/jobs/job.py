@@ -196,6 +196,8 @@ class Job(msgspec.Struct, frozen=True):
     """Sequence number of its newest event."""
     created_by: UUID | None = None
     """The account that asked for it; None when it is gone, which only happens in a team."""
+    version: int = 0
+    """Of its results: the newest that is finished; 0 where there is none that could be edited."""
 
     @property
     def team_id(self) -> UUID | None:

@@ -10,6 +10,7 @@ from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.database.pool import Connection, Database, Row
 from octavia_stream.database.uuid7 import uuid7
 from octavia_stream.dubbing.checkpoints import Stage
+from octavia_stream.dubbing.edits import Edit
 from octavia_stream.errors import Conflict, LeaseLost, NotFound
 from octavia_stream.events.event import (
     Cancelled,
@@ -29,6 +30,7 @@ from octavia_stream.jobs.charges import Charges, NoCharges
 from octavia_stream.jobs.job import TERMINAL, Artifact, Claim, Job, JobFilter, JobKind, JobOptions, JobOrigin, JobStatus
 from octavia_stream.jobs.notices import Notices, Silence
 from octavia_stream.jobs.quality import QualityReport
+from octavia_stream.jobs.versions import Spans
 from octavia_stream.telemetry.context import request_id
 from octavia_stream.telemetry.metrics import EVENTS_APPENDED, JOBS_ENDED, JOBS_SUBMITTED
 from octavia_stream.telemetry.tracing import traceparent
@@ -140,9 +142,30 @@ class PostgresJobStore:
                 )
             again = await connection.fetchrow(queries.RETRY, job_id, request_id(), traceparent())
             await self._charges.submitted(connection, _job(_found(again)))
-            records = await _append(connection, job_id, [Submitted()])
+            records = await _append(connection, job_id, [Submitted(row["version"] + 1)])
             job = _job(_found(await connection.fetchrow(queries.GET, job_id, owner_id)))
         crash_point(CrashPoint.JOB_RETRIED)
+        await self._publisher.publish(job_id, records)
+        await self._publisher.notify_work()
+        return job
+
+    async def edit(self, job_id: UUID, owner_id: UUID, base: int, edits: Sequence[Edit], spans: Spans) -> Job:
+        """Make another version of a finished dub; workers may have it at once. What there is stays until then.
+
+        base: the version that was read. An edit that failed or was cancelled gives way to this one.
+        Raises Conflict while the job runs or when there is a newer version, InsufficientCredits as `submit`.
+        """
+        async with self._database.transaction() as connection:
+            row = _found(await connection.fetchrow(queries.LOCK_OWNED, job_id, owner_id))
+            _require_editable(row, base)
+            await connection.execute(queries.FORGET_VERSION, job_id)
+            await connection.execute(queries.ADD_VERSION, job_id, base, list(edits), spans)
+            edited = _job(_found(await connection.fetchrow(queries.EDIT, job_id, request_id(), traceparent())))
+            await self._charges.submitted(connection, edited)
+            crash_point(CrashPoint.EDIT_RESERVED)
+            records = await _append(connection, job_id, [Submitted(base + 1)])
+            job = _job(_found(await connection.fetchrow(queries.GET, job_id, owner_id)))
+        crash_point(CrashPoint.EDIT_QUEUED)
         await self._publisher.publish(job_id, records)
         await self._publisher.notify_work()
         return job
@@ -167,8 +190,8 @@ class PostgresJobStore:
         """As `delete`, whosever it is; False when the job is no longer one that `expired` would find."""
         return await self._database.fetchval(queries.DELETE_EXPIRED, days, dict(by_tier), job_id) is not None
 
-    async def chunk_keys(self, job_id: UUID) -> set[str]:
-        return {row["key"] for row in await self._database.fetch(queries.CHUNK_KEYS, job_id)}
+    async def kept_keys(self, job_id: UUID) -> set[str]:
+        return {row["key"] for row in await self._database.fetch(queries.KEPT_KEYS, job_id)}
 
     async def events_after(self, job_id: UUID, seq: int, limit: int = 500) -> list[JobEventRecord]:
         rows = await self._database.fetch(queries.EVENTS_AFTER, job_id, seq, limit)
@@ -258,6 +281,7 @@ class PostgresJobStore:
         artifacts: Sequence[Artifact] = (),
         report: dict[str, object] | None = None,
         quality: QualityReport | None = None,
+        manuscript: Artifact | None = None,
     ) -> None:
         if status not in TERMINAL or (status == "failed") != (error is not None):
             raise ValueError("a job ends completed, cancelled, or failed with an error")
@@ -265,11 +289,17 @@ class PostgresJobStore:
         async with self._database.transaction() as connection:
             held = await _hold(connection, claim)
             if status == "completed" and held["cancel_requested"]:
-                status, event, artifacts, quality = "cancelled", Cancelled(), (), None
+                status, event, artifacts, quality, manuscript = "cancelled", Cancelled(), (), None, None
+            version = held["version"] + 1 if manuscript is not None else None
+            if version is not None:
+                event = Completed(version)
             if quality is not None:
                 await connection.execute(queries.KEEP_QUALITY, claim.job.id, quality)
             told = [QualityWarned(quality.failed)] if quality is not None and quality.failed else []
-            records = await self._end(connection, claim.job.id, status, event, artifacts, report, told)
+            records = await self._end(connection, claim.job.id, status, event, artifacts, report, told, version)
+            if version is not None:
+                made = (manuscript, list(artifacts), report or {})
+                await connection.execute(queries.FINISH_VERSION, claim.job.id, version, *made)
         crash_point(CrashPoint.JOB_ENDED)
         await self._publisher.publish(claim.job.id, records)
 
@@ -282,11 +312,17 @@ class PostgresJobStore:
         artifacts: Sequence[Artifact] = (),
         report: dict[str, Any] | None = None,
         told: Sequence[JobEvent] = (),
+        version: int | None = None,
     ) -> list[JobEventRecord]:
-        """End a locked job: the row, its last event after those to be told before, and what it cost."""
+        """End a locked job: the row, its last event after those to be told before, and what it cost.
+
+        version: of its results now; None: that which it was.
+        """
         code, message = (event.code, event.message) if isinstance(event, Failed) else (None, None)
         row = _found(
-            await connection.fetchrow(queries.END, job_id, status, code, message, list(artifacts), report or {})
+            await connection.fetchrow(
+                queries.END, job_id, status, code, message, list(artifacts), report or {}, version
+            )
         )
         await self._charges.ended(connection, _job(row))
         await self._notices.ended(connection, _job(row))
@@ -298,6 +334,17 @@ class PostgresJobStore:
 def _job(row: Row) -> Job:
     # The column says which options these are.
     return msgspec.convert({**row, "options": {**row["options"], "kind": row["kind"]}}, Job)
+
+
+def _require_editable(row: Row, base: int) -> None:
+    """Raises Conflict."""
+    status, newest = row["status"], row["version"]
+    if status not in TERMINAL:
+        raise Conflict(f"The job is {status}; edit it when it has ended, or cancel it.")
+    if not newest:
+        raise Conflict("The job has no segments that could be edited.")
+    if newest != base:
+        raise Conflict(f"Version {base} was read, and the newest is {newest}; read its segments again.")
 
 
 def _found(row: Row | None) -> Row:

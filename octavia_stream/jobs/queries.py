@@ -169,7 +169,7 @@ where id = $1 and epoch = $2 and status = 'processing'
 """
 
 LOCK_HELD = """
-select last_seq, percent, warnings, cancel_requested from job
+select last_seq, percent, warnings, cancel_requested, version from job
 where id = $1 and epoch = $2 and status = 'processing'
 for update
 """
@@ -181,7 +181,7 @@ WARNINGS = "update job set warnings = $2 where id = $1"
 # The worker's epoch dies with the job: one past the last claim's belongs to nobody.
 END = f"""
 update job set status = $2, finished_at = now(), epoch = epoch + 1, worker_id = null, lease_until = null,
-    error_code = $3, error_message = $4, version = $7,
+    error_code = $3, error_message = $4, version = coalesce($7, version),
     artifacts = case when $2 = 'completed' then $5 else artifacts end,
     report = case when $2 = 'completed' then $6 else report end,
     percent = case when $2 = 'completed' then 100 else percent end

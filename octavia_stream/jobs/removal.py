@@ -30,7 +30,7 @@ async def remove_leftovers(jobs: JobStore, objects: ObjectStore, claim: Claim, a
     it under way: objects of its own and of earlier epochs are final, and later ones are left alone.
     Returns how many there were.
     """
-    kept = await jobs.chunk_keys(claim.job.id) | {artifact.key for artifact in artifacts}
+    kept = await jobs.kept_keys(claim.job.id) | {artifact.key for artifact in artifacts}
     count = 0
     async for listed in objects.list(f"jobs/{claim.job.id}"):
         found = _EPOCH_OF.fullmatch(listed.key)

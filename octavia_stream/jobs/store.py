@@ -66,8 +66,8 @@ class JobStore(Protocol):
         """
         ...
 
-    async def chunk_keys(self, job_id: UUID) -> set[str]:
-        """Where the job's finished chunks lie."""
+    async def kept_keys(self, job_id: UUID) -> set[str]:
+        """Where the job's finished chunks lie, and what its versions are made of."""
         ...
 
     async def events_after(self, job_id: UUID, seq: int, limit: int = 500) -> list[JobEventRecord]:
@@ -120,6 +120,7 @@ class JobStore(Protocol):
         artifacts: Sequence[Artifact] = (),
         report: dict[str, object] | None = None,
         quality: QualityReport | None = None,
+        manuscript: Artifact | None = None,
     ) -> None:
         """End the job, once: status, artifacts, report and the terminal event in one transaction.
 

@@ -43,6 +43,9 @@ class JobResult(Protocol):
     @property
     def quality(self) -> QualityReport | None: ...
 
+    @property
+    def manuscript(self) -> Artifact | None: ...
+
 
 class JobRunner(Protocol):
     """Does the work of one job."""
@@ -184,9 +187,10 @@ class JobWorker:
     ) -> None:
         """End the job in the store; a store that is away leaves it to whoever claims it when the lease ends."""
         artifacts = result.artifacts if result else []
+        manuscript = result.manuscript if result else None
         try:
             await recorder.flush()
-            await self._tidy(claim, artifacts)
+            await self._tidy(claim, [*artifacts, manuscript] if manuscript is not None else artifacts)
             crash_point(CrashPoint.LEFTOVERS_REMOVED)
             await self._runtime.jobs.finish(
                 claim,
@@ -195,6 +199,7 @@ class JobWorker:
                 artifacts=artifacts,
                 report=result.report if result else None,
                 quality=result.quality if result else None,
+                manuscript=manuscript,
             )
         except (LeaseLost, DependencyUnavailable) as lost:
             log.warning("finish_failed", job_id=str(claim.job.id), reason=str(lost))

@@ -4,6 +4,7 @@ from typing import Any
 
 from octavia_stream.database.pool import Connection
 from octavia_stream.jobs.job import Job, seconds_of
+from octavia_stream.jobs.versions import spans_under_way
 from octavia_stream.quotas.quotas import Quotas
 
 _MEDIA_INFO = "select media_info from upload where id = $1"
@@ -18,6 +19,11 @@ class JobQuotas:
         self._longest_s = longest_s
 
     async def submitted(self, connection: Connection, job: Job) -> None:
+        spans = await spans_under_way(connection, job.id)
+        if spans is not None:
+            edited_s = sum(end - start for of_one in spans.values() for start, end in of_one)
+            await self._quotas.admit_job(connection, job.owner_id, job.id, edited_s)
+            return
         info: dict[str, Any] | None = await connection.fetchval(_MEDIA_INFO, job.upload_id)
         said_s = float((info or {}).get("duration_s") or 0.0)
         whole_s = said_s if said_s > 0 else self._longest_s
@@ -25,7 +31,11 @@ class JobQuotas:
 
     async def ended(self, connection: Connection, job: Job) -> None:
         """What failed or was cancelled counts for nothing, as it costs nothing."""
-        await self._quotas.settle_job(connection, job.id, _decoded_s(job) if job.status == "completed" else 0.0)
+        if job.status != "completed":
+            await self._quotas.settle_job(connection, job.id, 0.0)
+            return
+        edited = await spans_under_way(connection, job.id) is not None
+        await self._quotas.settle_job(connection, job.id, None if edited else _decoded_s(job))
 
 
 def _decoded_s(job: Job) -> float | None:

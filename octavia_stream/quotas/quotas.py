@@ -35,6 +35,8 @@ select
     (select count(*) from live_session where owner_id = $1 and status <> 'ended') as live_sessions,
     (select coalesce(sum(size), 0) from upload where owner_id = $1)
         + (select coalesce(sum(stored_bytes), 0) from job where owner_id = $1 and stored_bytes > 0)
+        + (select coalesce(sum(older.stored_bytes), 0) from job_version older join job on job.id = older.job_id
+            where job.owner_id = $1 and older.number < job.version)
         + (select coalesce(sum(size), 0) from open_upload where owner_id = $1 and expires_at > now()) as storage_bytes,
     (select coalesce(sum(seconds), 0) from sound_use
         where owner_id = $1 and taken_at > now() - interval '{WINDOW_DAYS} days') as sound_seconds

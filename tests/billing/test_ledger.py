@@ -178,17 +178,26 @@ async def test_a_hold_ends_once(database: Database, credits: CreditStore) -> Non
             await ledger.capture(connection, hold, 31, reason="Too much.")
 
 
-async def test_a_job_holds_once_at_a_time_and_is_charged_once(database: Database, credits: CreditStore) -> None:
+async def test_a_job_holds_once_at_a_time_and_each_hold_is_charged_once(
+    database: Database, credits: CreditStore
+) -> None:
     owner, job_id = await rich(credits), uuid4()
     hold = await held(database, owner, 5, job_id)
     with pytest.raises(Conflict):
         await held(database, owner, 5, job_id)
     async with transaction(database) as connection:
         await ledger.capture(connection, hold, 5, reason="Done.")
-    again = await held(database, owner, 5, job_id)
     with pytest.raises(Conflict):
         async with transaction(database) as connection:
-            await ledger.capture(connection, again, 5, reason="Done again.")
+            await ledger.capture(connection, hold, 4, reason="Done again.")
+    # A finished job that is edited costs something more.
+    again = await held(database, owner, 3, job_id)
+    async with transaction(database) as connection:
+        await ledger.capture(connection, again, 3, reason="Edited.")
+    assert (await credits.balance(owner)).balance == 92
+    async with transaction(database) as connection:
+        with pytest.raises(Conflict, match="cost 8 credits"):
+            await ledger.compensate(connection, job_id, 9, key=f"c/{job_id}", reason="Bad.")
 
 
 async def test_what_was_held_for_a_time_expires(database: Database, credits: CreditStore) -> None:

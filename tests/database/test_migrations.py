@@ -38,7 +38,8 @@ async def test_migrations_apply_roll_back_and_apply_again(empty_database: str) -
     ours |= {"resumable_upload", "resumable_part"}
     ours |= {"admin_act", "cleaning"}
     ours |= {"webhook_endpoint", "webhook_message", "webhook_delivery"}
-    ours |= {"cached_result"}
+    ours |= {"cached_result", "job_version", "job_quality"}
+    ours |= {"live_session", "live_peer", "live_listener"}
     await migrate(empty_database)
     assert await _tables(empty_database) == ours
     assert all(one.applied for one in await status(empty_database))

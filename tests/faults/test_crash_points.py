@@ -175,7 +175,7 @@ async def finished(server: Server) -> Job:
 @walk(CrashPoint.JOB_FORGOTTEN)
 async def a_job_is_deleted_once_more(server: Server, point: CrashPoint) -> None:
     job = await finished(server)
-    made = len(job.artifacts) + len(await server.runtime.jobs.chunk_keys(job.id))
+    made = len({one.key for one in job.artifacts} | await server.runtime.jobs.kept_keys(job.id))
     where = f"/api/v1/jobs/{job.id}"
     await server.die(point, lambda: server.http.delete(where))
     assert (await server.http.delete(where)).status_code == 404
@@ -185,7 +185,7 @@ async def a_job_is_deleted_once_more(server: Server, point: CrashPoint) -> None:
 @walk(CrashPoint.EXPIRED_JOB_FORGOTTEN, CrashPoint.EXPIRED_UPLOAD_FORGOTTEN)
 async def the_time_of_a_job_and_its_upload_is_over(server: Server, point: CrashPoint) -> None:
     job = await finished(server)
-    made = len(job.artifacts) + len(await server.runtime.jobs.chunk_keys(job.id))
+    made = len({one.key for one in job.artifacts} | await server.runtime.jobs.kept_keys(job.id))
     await server.runtime.pool.execute("update job set finished_at = now() - interval '2 days' where id = $1", job.id)
     await server.runtime.pool.execute(
         "update upload set created_at = now() - interval '2 days' where id = $1", job.upload_id
