@@ -27,6 +27,7 @@ from api.keys import keys_router
 from api.languages import languages_router
 from api.link_tokens import Links
 from api.links import link_router
+from api.live_routes import live_router
 from api.metrics import metrics_router
 from api.openai_audio import openai_router
 from api.openai_errors import error_response
@@ -64,6 +65,9 @@ from octavia_stream.mail.smtp import SmtpMail
 from octavia_stream.models.registry import Registry
 from octavia_stream.quotas.throttle import Throttle
 from octavia_stream.runtime import Runtime, load_secret, open_runtime, storage_url
+from octavia_stream.sessions.node_token import node_token
+from octavia_stream.sessions.placement import LiveNodes
+from octavia_stream.sessions.sweeping import keep_ended
 from octavia_stream.telemetry.process_card import Presence
 from octavia_stream.telemetry.state import ServerState
 from octavia_stream.uploads.pieces import Pieces
@@ -125,6 +129,7 @@ def _version_one(settings: Settings) -> Router:
             link_router,
             preview_router,
             jobs_router,
+            live_router,
             languages_router,
             billing_router,
             admin_router,
@@ -147,10 +152,11 @@ def _lifespan(settings: Settings, runtime_of: OpenRuntime) -> Callable[[Litestar
             open_orders(settings, runtime.pool, runtime.charges.prices) as orders,
             RateLimits(_redis_url(settings), settings.limits) as limits,
             Throttle(_redis_url(settings)) as throttle,
+            LiveNodes(runtime.live, runtime.live_nodes, node_token(load_secret(settings))) as live,
             Presence(runtime.redis, "api"),
             delivering(runtime.webhooks, settings.webhooks, settings.outbound),
         ):
-            services = app.state.services = _services(runtime, orders, limits, throttle)
+            services = app.state.services = _services(runtime, orders, limits, throttle, live)
             longest = timedelta(seconds=settings.openai.deadline_s)
             background = [
                 asyncio.create_task(services.cleaner.run(), name="retention"),
@@ -158,6 +164,7 @@ def _lifespan(settings: Settings, runtime_of: OpenRuntime) -> Callable[[Litestar
                     keep_tidy(runtime.credits, runtime.call_charges, runtime.objects, longest), name="calls: tidy"
                 ),
                 asyncio.create_task(_send_letters(runtime, services.mail), name="letters"),
+                asyncio.create_task(keep_ended(runtime.live), name="live: sweep"),
             ]
             try:
                 yield
@@ -177,7 +184,9 @@ def _cleaner(runtime: Runtime) -> Cleaner:
     return Cleaner(runtime.pool, runtime.jobs, runtime.uploads, runtime.objects, runtime.settings.retention, sweep)
 
 
-def _services(runtime: Runtime, orders: Orders | None, limits: RateLimits, throttle: Throttle) -> Services:
+def _services(
+    runtime: Runtime, orders: Orders | None, limits: RateLimits, throttle: Throttle, live: LiveNodes
+) -> Services:
     settings = runtime.settings
     acts = ActStore(runtime.pool)
     return Services(
@@ -195,6 +204,7 @@ def _services(runtime: Runtime, orders: Orders | None, limits: RateLimits, throt
         standing=Standing(runtime.pool),
         teams=TeamStore(runtime.pool),
         invitations=InvitationStore(runtime.pool),
+        live=live,
         state=ServerState(runtime.pool, storage_url(settings)),
         cleaner=_cleaner(runtime),
         acts=acts,

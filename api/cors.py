@@ -10,13 +10,13 @@ from octavia_stream.config import ApiSettings
 
 _TUS_HEADERS = ["Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata", "Upload-Checksum"]
 SENT = [
-    *("Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "If-Range", "Last-Event-ID", "Range"),
+    *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "If-Range", "Last-Event-ID", "Range"),
     *("X-HTTP-Method-Override", "X-Request-ID", "Upload-Defer-Length", "Upload-Concat"),
     *_TUS_HEADERS,
 ]
 """Request headers that a page may set."""
 SHOWN = [
-    *("Accept-Ranges", "Content-Disposition", "Content-Range", "ETag", "Link", "Location", "RateLimit"),
+    *("Accept-Post", "Accept-Ranges", "Content-Disposition", "Content-Range", "ETag", "Link", "Location", "RateLimit"),
     *("RateLimit-Policy", "Retry-After", "X-Request-ID", "Upload-Expires", "Tus-Version", "Tus-Extension"),
     *("Tus-Max-Size", "Tus-Checksum-Algorithm"),
     *_TUS_HEADERS,

@@ -21,6 +21,8 @@ _ACTIONS: dict[str, Action] = {
     "jobs:read": "jobs:read",
     "jobs:write": "jobs:change",
     "uploads:write": "uploads:change",
+    "live:read": "live:read",
+    "live:write": "live:change",
 }
 
 

@@ -31,6 +31,7 @@ from octavia_stream.jobs.retention import Cleaner
 from octavia_stream.mail.smtp import SmtpMail
 from octavia_stream.models.registry import Registry
 from octavia_stream.runtime import Runtime
+from octavia_stream.sessions.placement import LiveNodes
 from octavia_stream.telemetry.state import ServerState
 from octavia_stream.uploads.pieces import Pieces
 from octavia_stream.uploads.previews import Previews
@@ -62,6 +63,7 @@ class Services:
     standing: Standing
     teams: TeamStore
     invitations: InvitationStore
+    live: LiveNodes
     mail: SmtpMail | None = None
     """None: this server sends no letters."""
     orders: Orders | None = None
@@ -94,6 +96,8 @@ async def provide_owner_id(request: Request[UUID, Identity, State]) -> UUID:
         return await access.owner_of_job(request.path_params["job_id"], request.user, action)
     if "upload_id" in request.path_params:
         return await access.owner_of_upload(request.path_params["upload_id"], request.user, action)
+    if "live_id" in request.path_params:
+        return await access.owner_of_session(request.path_params["live_id"], request.user, action)
     return request.user
 
 

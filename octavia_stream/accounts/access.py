@@ -20,6 +20,12 @@ join team_member member on member.team_id = upload.owner_id and member.account_i
 where upload.id = $1
 """
 
+_SESSION = """
+select session.owner_id, session.created_by, member.role from live_session session
+join team_member member on member.team_id = session.owner_id and member.account_id = $2
+where session.id = $1
+"""
+
 
 class Access:
     """Methods return an owner, which is an account or a team, and raise Forbidden when a role does not reach so far.
@@ -47,6 +53,10 @@ class Access:
     async def owner_of_upload(self, upload_id: UUID, account_id: UUID, action: Action) -> UUID:
         """As of a job."""
         return _owner(await self._database.fetchrow(_UPLOAD, upload_id, account_id), account_id, action)
+
+    async def owner_of_session(self, live_id: UUID, account_id: UUID, action: Action) -> UUID:
+        """As of a job."""
+        return _owner(await self._database.fetchrow(_SESSION, live_id, account_id), account_id, action)
 
 
 def _owner(row: Row | None, account_id: UUID, action: Action) -> UUID:

@@ -13,6 +13,7 @@ from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.database.pool import Connection, Database, Row
 from octavia_stream.errors import Conflict, NotFound
 from octavia_stream.jobs.postgres import PostgresJobStore
+from octavia_stream.sessions.settling import end_of_owners
 from octavia_stream.storage.objects import ObjectStore
 
 _UNFINISHED = """
@@ -107,6 +108,7 @@ class Removal:
 async def _remove_owned(connection: Connection, owners: Sequence[UUID]) -> None:
     """Jobs and uploads, their rows now and their files later. Raises Conflict while a worker holds one of the jobs."""
     await connection.execute(_LOCK_OWNERS, owners)
+    await end_of_owners(connection, owners, "removed")
     jobs = await connection.fetch(_DELETE_JOBS, owners)
     if await connection.fetchval(_STILL_THERE, owners):
         raise Conflict("Your jobs are being stopped; try again in a few seconds.")

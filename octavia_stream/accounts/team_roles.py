@@ -23,6 +23,9 @@ Action: TypeAlias = Literal[
     "jobs:change",
     "uploads:create",
     "uploads:change",
+    "live:read",
+    "live:create",
+    "live:change",
 ]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 Reach: TypeAlias = Literal["all", "own", "no"]
@@ -62,6 +65,9 @@ RULES: dict[Action, Rule] = {
     "jobs:change": Rule("cancel, change or delete this job", "all", "all", "own", "no"),
     "uploads:create": Rule("bring files for this team", "all", "all", "all", "no"),
     "uploads:change": Rule("change or delete this upload", "all", "all", "own", "no"),
+    "live:read": Rule("see this team's live sessions", "all", "all", "all", "all"),
+    "live:create": Rule("begin live sessions for this team", "all", "all", "all", "no"),
+    "live:change": Rule("change or end this live session", "all", "all", "own", "no"),
 }
 
 

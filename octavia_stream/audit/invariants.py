@@ -47,6 +47,7 @@ _IN_ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("I4", "future_epochs", queries.FUTURE_EPOCHS, "pieces of work under an epoch that the job never had"),
     ("I4", "late_writes", queries.LATE_WRITES, "pieces of work that were written after their job had ended"),
     ("I3", "wrong_purses", queries.WRONG_PURSES, "jobs paid with credits of another owner"),
+    ("I3", "live_overcharged", queries.LIVE_OVERCHARGED, "live sessions charged for more than was heard"),
     ("I6", "ownerless_teams", queries.OWNERLESS_TEAMS, "teams without exactly one owner"),
     ("I6", "strangers", queries.STRANGERS, "jobs of people that others asked for"),
     ("I3", "room_left", queries.ROOM_LEFT, "uploads that are over and still take room in a quota"),
@@ -64,6 +65,7 @@ _WAITING: tuple[tuple[str, str, str, str], ...] = (
 # Of the grace: it should have gone by itself.
 _LEFT: tuple[tuple[str, str, str, str], ...] = (
     ("I3", "holds_left", queries.HOLDS_LEFT, "credits that are held past their time"),
+    ("I1", "live_left", queries.LIVE_LEFT, "live sessions that nobody has and nobody ended"),
     ("I3", "sound_left", queries.SOUND_LEFT, "jobs and calls that are over and whose sound was never settled"),
 )
 

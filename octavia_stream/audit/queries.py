@@ -97,6 +97,19 @@ WRONG_PURSES = """
 select count(*) from credit_hold hold join job on job.id = hold.job_id where hold.owner_id <> job.owner_id
 """
 
+# For a second more than was heard, or more than was held, nobody pays.
+LIVE_OVERCHARGED = """
+select count(*) from live_session session left join credit_hold hold on hold.id = session.hold_id
+where session.charged > ceil((session.heard_s + 1) * session.credits_per_minute / 60.0)
+    or session.charged <> coalesce(hold.captured, 0)
+"""
+
+# Nobody has given a sign of it for `$1` seconds, and nobody has ended it.
+LIVE_LEFT = """
+select count(*) from live_session
+where status <> 'ended' and coalesce(lease_until, created_at) < now() - make_interval(secs => $1)
+"""
+
 # Whoever asked for a job of a team's may have left; whoever asked for somebody else's own was let in by a mistake.
 STRANGERS = """
 select count(*) from job join account on account.id = job.owner_id where job.created_by is distinct from job.owner_id

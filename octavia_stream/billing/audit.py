@@ -33,9 +33,17 @@ where account.owner_id is not null and account.balance < -coalesce(gone.amount, 
 """
 
 _ORPHANS = """
-select count(*) from credit_hold hold left join job on job.id = hold.job_id
-where hold.state = 'open' and hold.job_id is not null
-    and (job.id is null or job.status in ('completed', 'failed', 'cancelled'))
+select (
+    select count(*) from credit_hold hold left join job on job.id = hold.job_id
+    where hold.state = 'open' and hold.job_id is not null
+        and (job.id is null or job.status in ('completed', 'failed', 'cancelled'))
+) + (
+    select count(*) from credit_hold hold
+    join credit_transfer transfer on transfer.hold_id = hold.id and transfer.kind = 'reserve'
+    left join live_session session on session.hold_id = hold.id
+    where hold.state = 'open' and transfer.key like 'reserve/live/%'
+        and (session.id is null or session.status = 'ended')
+)
 """
 
 # Every version of a job is charged once; of a job that is gone nobody knows how many it had.
@@ -61,7 +69,7 @@ class LedgerAudit(msgspec.Struct, frozen=True):
     negative_balances: int
     """Accounts below zero by more than the money that went back."""
     orphan_holds: int
-    """Open holds of jobs that have ended or are gone."""
+    """Open holds of jobs and live sessions that have ended or are gone."""
     doubles: int
     """Jobs charged twice and orders credited twice."""
 

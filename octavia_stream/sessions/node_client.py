@@ -51,9 +51,9 @@ class NodeClient:
     MediaRejected, Overloaded.
     """
 
-    def __init__(self, secret: str) -> None:
-        """secret: as `node_secret`."""
-        self._headers = {"Authorization": f"Bearer {secret}"}
+    def __init__(self, token: str) -> None:
+        """token: as `node_token`."""
+        self._headers = {"Authorization": f"Bearer {token}"}
         self._http = httpx.AsyncClient(
             headers=self._headers, timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S), trust_env=False
         )

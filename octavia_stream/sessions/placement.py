@@ -29,11 +29,11 @@ class LiveNodes:
     node refuses with.
     """
 
-    def __init__(self, store: LiveSessionStore, registry: NodeRegistry, secret: str) -> None:
-        """secret: as `node_secret`."""
+    def __init__(self, store: LiveSessionStore, registry: NodeRegistry, token: str) -> None:
+        """token: as `node_token`."""
         self._store = store
         self._registry = registry
-        self._client = NodeClient(secret)
+        self._client = NodeClient(token)
 
     async def __aenter__(self) -> Self:
         return self

@@ -5,7 +5,6 @@ Which routes there are, the application itself says. A new one fails here until 
 
 import re
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
@@ -15,8 +14,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from octavia_stream.accounts.api_keys import SCOPES
+from octavia_stream.accounts.standing import Grant
+from octavia_stream.runtime import Runtime
 from tests.api.conftest import Person, create_job, upload_video
-from tests.api.test_isolation import METHODS, PUBLIC, ask, filled
+from tests.api.test_isolation import LIVE, METHODS, PUBLIC, ask, filled
 
 pytestmark = pytest.mark.services
 
@@ -38,6 +39,11 @@ OPEN_TO: dict[str, tuple[str, ...]] = {
     ),
     "billing:read": ("getBalance", "listTransactions"),
     "audio:write": ("openaiListModels", "openaiCreateSpeech", "openaiCreateTranscription", "openaiCreateTranslation"),
+    "live:read": (
+        *("liveList", "liveGet", "liveIceServers", "liveListListeners", "liveListen", "liveListenHead", "liveTrickle"),
+        "liveLeave",
+    ),
+    "live:write": ("liveCreate", "liveEnd", "liveAddListener", "liveRemoveListener", "liveSpeak"),
     # Whoever is no administrator is told 404 by all but the first, with a key or without.
     EVERY_KEY: (
         *("me", "adminListJobs", "adminCancelJob", "adminRetryJob", "adminQueue", "adminListUsers", "adminGetUser"),
@@ -60,7 +66,12 @@ UNDOCUMENTED = {
     *("/live", "/live/listen", "/live/assets/{file_path}"),
 }
 """Not for clients of the API; none holds an id."""
-SOCKETS = {"/api/v1/jobs/{job_id}/events": "jobs:read", "/api/v1/events": "jobs:read"}
+SOCKETS = {
+    "/api/v1/jobs/{job_id}/events": "jobs:read",
+    "/api/v1/events": "jobs:read",
+    "/api/v1/live/{live_id}/events": "live:read",
+    "/api/v1/live/{live_id}/socket": "live:write",
+}
 """WebSockets, and what an API key must be for."""
 
 Operation = tuple[str, str, str]
@@ -172,15 +183,20 @@ def body_of(method: str, path: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", SOCKETS)
-async def test_sockets_open_to_nobody_else(alice: Person, bob: Person, address: str, path: str) -> None:
+async def test_sockets_open_to_nobody_else(
+    alice: Person, bob: Person, runtime: Runtime, address: str, path: str
+) -> None:
     job = await create_job(alice, (await upload_video(alice))["id"])
-    url = address.replace("http", "ws", 1) + path.replace("{job_id}", job["id"])
+    live, _ = await runtime.live.create(alice.id, LIVE, Grant(alice.id))
+    await runtime.live.end_now(live.id, "closed")
+    hers = path.replace("{job_id}", job["id"]).replace("{live_id}", str(live.id))
+    url = address.replace("http", "ws", 1) + hers
     wrong = await key_of(alice, *(one for one in SCOPES if one != SOCKETS[path]))
     cases = [({}, 4401), ({"Authorization": "Bearer none"}, 4401), (wrong, 4403)]
     if "{" in path:
         strangers = [{"Authorization": f"Bearer {bob.token}"}, await key_of(bob, *SCOPES)]
         cases += [(headers, 4404) for headers in strangers]
-        gone = address.replace("http", "ws", 1) + path.replace("{job_id}", str(uuid4()))
+        gone = address.replace("http", "ws", 1) + filled(path)
         assert await close_code(gone, {"Authorization": f"Bearer {bob.token}"}) == 4404
     for headers, code in cases:
         assert await close_code(url, headers) == code, (path, code)

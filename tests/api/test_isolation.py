@@ -8,6 +8,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from octavia_stream.accounts.standing import Grant
+from octavia_stream.languages import Language
+from octavia_stream.live.options import LiveOptions, LiveTarget
 from octavia_stream.runtime import Runtime
 from tests.api.conftest import Person, ScriptedWorker, create_job, upload_video
 
@@ -18,9 +21,10 @@ PUBLIC = {
     *("signUp", "logIn", "refreshAccess", "requestPasswordReset", "confirmPasswordReset"),
     *("listLanguages", "listVoices", "getPricing", "polarWebhook", "livez", "readyz", "openLink", "openLinkHead"),
 }
+LIVE = LiveOptions((LiveTarget(Language("pt")),))
 
 
-NO_IDS = {"{epoch}": "1", "{name}": "dub.m3u8"}
+NO_IDS = {"{epoch}": "1", "{name}": "dub.m3u8", "{language}": "pt", "{peer}": "a-connection"}
 """Parameters of paths that are no ids, as `{name}`, and a good value for each."""
 
 
@@ -34,6 +38,8 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/teams/{team_id}/uploads"): {"upload_id": str(uuid4())},
     ("patch", "/webhooks/{endpoint_id}"): {"description": "Mine"},
     ("post", "/checkout"): {"package_id": "starter"},
+    ("post", "/listeners"): {"name": "The hall"},
+    ("post", "/sessions"): {"targets": [{"language": "pt"}]},
 }
 """What is sent to routes that want something, by the end of their path."""
 
@@ -102,7 +108,11 @@ async def test_what_is_another_s_does_not_exist(
     invited = (await alice.http.post(f"/api/v1/teams/{team['id']}/invitations", json=wish)).json()
     hook = (await alice.http.post("/api/v1/webhooks", json={"url": "https://example.org/hook"})).json()["webhook"]
     told = (await alice.http.post(f"/api/v1/webhooks/{hook['id']}/test")).json()
+    live, _ = await runtime.live.create(alice.id, LIVE, Grant(alice.id))
+    link, _ = await runtime.live.add_listener(live.id, "The hall")
     hers = {
+        "{live_id}": [str(live.id)],
+        "{listener_id}": [str(link.id)],
         "{endpoint_id}": [hook["id"]],
         "{delivery_id}": [told["id"]],
         "{team_id}": [team["id"]],
@@ -136,6 +146,8 @@ async def test_what_is_another_s_does_not_exist(
     # None of that changed anything.
     assert len((await alice.http.get("/api/v1/keys")).json()["keys"]) == 1
     assert (await alice.http.get("/api/v1/auth/sessions")).json()["sessions"] == sessions
+    assert (await alice.http.get(f"/api/v1/live/sessions/{live.id}")).json()["status"] == "created"
+    assert len((await alice.http.get(f"/api/v1/live/sessions/{live.id}/listeners")).json()["listeners"]) == 1
     seen = [(await alice.http.get(f"/api/v1/jobs/{job['id']}")).json()["status"] for job in jobs]
     assert seen == ["pending", "completed"]
     assert (await alice.http.get(f"/api/v1/teams/{team['id']}")).json() == team

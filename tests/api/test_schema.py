@@ -17,8 +17,10 @@ from hypothesis.strategies import SearchStrategy
 from schemathesis import Case, GenerationMode, checks
 from schemathesis.core.result import Ok
 
+from octavia_stream.accounts.standing import Grant
 from octavia_stream.runtime import Runtime
 from tests.api.conftest import NewJob, Person, ScriptedWorker, create_job, upload_video
+from tests.api.test_isolation import LIVE
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 
@@ -30,8 +32,8 @@ CALLS_OF_MANY = 2000
 STREAMS = "streamJobEvents"
 LEAVES = frozenset({"logOut"})
 """Whoever asks these is nobody afterwards."""
-WORKERS = "openai"
-"""How operations begin that a worker answers, and here there is none: 503 is the truth."""
+WORKERS = ("openai", "live")
+"""How operations begin that a worker or a live node answers, and here there is none: 503 is the truth."""
 PROMISES = [
     checks.not_a_server_error,
     checks.status_code_conformance,
@@ -75,7 +77,11 @@ async def real_ids(alice: Person, runtime: Runtime, done: str) -> Ids:
     waiting = await create_job(alice, upload["id"])
     team = (await alice.http.post("/api/v1/teams", json={"name": "Ours"})).json()
     key = (await alice.http.post("/api/v1/keys", json={"name": "k", "scopes": ["jobs:read"]})).json()
+    live, _ = await runtime.live.create(alice.id, LIVE, Grant(alice.id))
+    link, _ = await runtime.live.add_listener(live.id, "The hall")
     return {
+        "live_id": [str(live.id)],
+        "listener_id": [str(link.id)],
         "job_id": [done, waiting["id"]],
         "upload_id": [upload["id"]],
         "team_id": [team["id"]],

@@ -19,6 +19,7 @@ from octavia_stream.errors import (
     TooManySessions,
     Unauthorized,
 )
+from octavia_stream.languages import Language
 from octavia_stream.live.options import LiveOptions, LiveTarget
 from octavia_stream.live.state import RoomState, SpeakerState
 from octavia_stream.runtime import Runtime, open_runtime
@@ -26,8 +27,8 @@ from octavia_stream.sessions.session import AHEAD_S, TOP_UP_S, LiveSession
 
 pytestmark = pytest.mark.services
 
-ONE = LiveOptions(targets=(LiveTarget("pt"),))
-TWO = LiveOptions(targets=(LiveTarget("pt"), LiveTarget("es")))
+ONE = LiveOptions(targets=(LiveTarget(Language("pt")),))
+TWO = LiveOptions(targets=(LiveTarget(Language("pt")), LiveTarget(Language("es"))))
 RATE = 12
 """Credits for a minute of one language, as the package has it."""
 STATE = RoomState(seq=7, segment=3, speakers={"a": SpeakerState(position=16_000, voices={"pt": "amy"})})
