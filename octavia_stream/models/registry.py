@@ -6,11 +6,12 @@ An engine gets a directory from here and never learns where it came from. Resolv
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from octavia_stream.config import ModelSettings
-from octavia_stream.errors import ModelCorrupt, ModelMissing, NotFound, UnsupportedLanguage
+from octavia_stream.errors import ModelCorrupt, ModelMissing, NotFound, StorageFull, UnsupportedLanguage
 from octavia_stream.languages import Language, language_name
 from octavia_stream.models.cache import Digests, ModelCache, file_sha256, join_files
 from octavia_stream.models.catalogue import Catalogue, ModelEntry, Pair, read_catalogue
@@ -18,6 +19,9 @@ from octavia_stream.models.hub import hub_snapshot
 from octavia_stream.models.packages import package_directory, package_file
 from octavia_stream.models.remote import fetch_files
 from octavia_stream.tts.voice import Voice
+
+_DERIVED = "model.onnx"
+_DIGEST = "sha256"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,32 @@ class Registry:
         files = sorted(path for path in directory.rglob("*") if path.is_file())
         seen = [(str(path.relative_to(directory)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
         return hashlib.sha256(repr((model_id, seen)).encode()).hexdigest()
+
+    def derived(self, recipe: str, source: Path, make: Callable[[Path], None]) -> Path | None:
+        """A file made of a model's file, made now unless somebody has; None when there is no room to keep it.
+
+        recipe: changes with all that decides what is made, the code that makes it too. make: writes the file.
+        A kept file that was damaged is made again. Raises what `make` does beside OSError.
+        """
+
+        def fill(directory: Path) -> None:
+            make(directory / _DERIVED)
+            (directory / _DIGEST).write_text(file_sha256(directory / _DERIVED))
+
+        name = f"derived/{recipe}-{self._digests.remembered(source)[:16]}"
+        with suppress(OSError, StorageFull):
+            for _ in range(2):
+                found = self._cache.build(name, fill)
+                if isinstance(found, Path) and self._is_whole(found):
+                    return found / _DERIVED
+                self._cache.remove(name)
+        return None
+
+    def _is_whole(self, derived: Path) -> bool:
+        try:
+            return self._digests.remembered(derived / _DERIVED) == (derived / _DIGEST).read_text()
+        except FileNotFoundError:
+            return False
 
     # Translation
 

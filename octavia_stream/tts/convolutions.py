@@ -6,6 +6,7 @@ convolution over time of stride 1 becomes: windows side by side (8 bit), one pro
 are the same numbers; only the bias is no longer rounded to a whole step of the quantisation.
 """
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from onnx import NodeProto, helper, numpy_helper
 
 FEWEST_CHANNELS = 16
 """Below it a product has too little to do."""
+
+RECIPE = f"products-{hashlib.sha256(Path(__file__).read_bytes() + onnx.__version__.encode()).hexdigest()[:12]}"
+"""Changes with the code that rewrites: what other code wrote is not taken for its work."""
 
 _END = np.iinfo(np.int64).max
 

@@ -1,7 +1,7 @@
 """Kokoro-82M through ONNX Runtime: small, many languages, no cloning."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -77,6 +77,10 @@ def split_phonemes(phonemes: str, longest: int = MAX_IDS) -> list[str]:
     return [*pieces, rest] if rest else pieces
 
 
+Derive = Callable[[str, Path, Callable[[Path], None]], Path | None]
+"""As `Registry.derived`: keeps what was made of a file."""
+
+
 class KokoroEngine:
     """One loaded model; may be shared by threads."""
 
@@ -88,15 +92,16 @@ class KokoroEngine:
         voices_dir: Path = PACKAGED_VOICES,
         threads: int = 1,
         device: str = "cpu",
+        derive: Derive | None = None,
     ) -> None:
         """model_dir: holds one `.onnx` (ours or the hub's layout) and, if it likes, `voices/*.bin`.
 
-        voices_dir: where else voice vectors are.
+        voices_dir: where else voice vectors are. derive: keeps the rewritten graph; without, each load rewrites it.
         Raises ModelMissing, ModelCorrupt.
         """
         self._voice_dirs = (model_dir / "voices", voices_dir)
         self._phonemizer = phonemizer
-        self._session = _open_session(_find_model(model_dir), threads, device)
+        self._session = open_session(_find_model(model_dir), threads, device, derive)
         self._ids_name = self._session.get_inputs()[0].name  # `tokens` or `input_ids`, by exporter
         self._vocabulary: dict[str, int] = json.loads((PACKAGED_VOICES / "vocabulary.json").read_text("utf-8"))
         self._styles: dict[str, NDArray[np.float32]] = {}
@@ -166,7 +171,8 @@ def _find_model(model_dir: Path) -> Path:
     return files[0]
 
 
-def _open_session(model: Path, threads: int, device: str) -> Any:
+def open_session(model: Path, threads: int, device: str, derive: Derive | None = None) -> Any:
+    """An `onnxruntime.InferenceSession` of the model, rewritten where that helps. Raises ModelCorrupt."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -181,7 +187,20 @@ def _open_session(model: Path, threads: int, device: str) -> Any:
             logger.warning("kokoro_on_cpu", reason="this onnxruntime has no CUDA; install onnxruntime-gpu")
     try:
         on_cpu = len(providers) == 1 and convolutions.gain_here()
-        content = convolutions.as_matrix_products(model) if on_cpu else str(model)
+        content = _rewritten(model, derive) if on_cpu else str(model)
         return onnxruntime.InferenceSession(content, options, providers=providers)
     except Exception as error:
         raise ModelCorrupt("The Kokoro model cannot be loaded; install it again.") from error
+
+
+def _rewritten(model: Path, derive: Derive | None) -> str | bytes:
+    """The path of the rewritten graph, or the graph itself, which takes about 330 MB more while it is loaded."""
+
+    def write(target: Path) -> None:
+        target.write_bytes(convolutions.as_matrix_products(model))
+
+    if derive is not None:
+        if (kept := derive(convolutions.RECIPE, model, write)) is not None:
+            return str(kept)
+        logger.warning("kokoro_not_kept", reason="the rewritten model cannot be written; each load makes it anew")
+    return convolutions.as_matrix_products(model)

@@ -1,7 +1,7 @@
 """VoiceEngines: every installed voice behind one synthesizer."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Protocol
@@ -60,6 +60,10 @@ class ModelSource(Protocol):
         """Raises ModelMissing, ModelCorrupt, NotFound."""
         ...
 
+    def derived(self, recipe: str, source: Path, make: Callable[[Path], None]) -> Path | None:
+        """A file made of a model's file, kept; None when there is no room."""
+        ...
+
 
 class VoiceEngines:
     """Loads a voice's model at its first sentence and keeps the last few; may be shared by threads."""
@@ -111,7 +115,13 @@ class VoiceEngines:
         match model.entry.engine:
             case "kokoro":
                 self._phonemizer = self._phonemizer or Phonemizer()
-                return kokoro.KokoroEngine(model.path, self._phonemizer, threads=self._threads, device=self._device)
+                return kokoro.KokoroEngine(
+                    model.path,
+                    self._phonemizer,
+                    threads=self._threads,
+                    device=self._device,
+                    derive=self._registry.derived,
+                )
             case "hibari":
                 return hibari.HibariEngine(model.path, threads=self._threads)
             case "coqui-xtts":

@@ -1,5 +1,6 @@
 """The registry on a catalogue of small files: every source, and everything that can be wrong with it."""
 
+import errno
 import gzip
 import hashlib
 import os
@@ -340,3 +341,61 @@ def test_a_language_that_no_voice_speaks_is_refused_naming_those_that_do(tmp_pat
     with pytest.raises(UnsupportedLanguage, match=r"No installed voice speaks German.*CPML"):
         models.default_voice(Language("de"))
     assert models.voice("xtts/de_ana_florence").model == "xtts-v2", "known, though not installed"
+
+
+def derive(registry: Registry, source: Path, asked: list[Path], recipe: str = "shouted-1") -> Path | None:
+    """The source in capital letters. asked: is told of each making."""
+
+    def make(target: Path) -> None:
+        asked.append(target)
+        target.write_bytes(source.read_bytes().upper())
+
+    return registry.derived(recipe, source, make)
+
+
+def test_what_is_made_of_a_model_is_made_once(tmp_path: Path) -> None:
+    source = tmp_path / "model.bin"
+    source.write_bytes(WHOLE)
+    asked: list[Path] = []
+    made = {derive(Registry(ModelSettings(), tmp_path / "home", catalogue()), source, asked) for _ in range(3)}
+    assert len(made) == len(asked) == 1
+    (path,) = made
+    assert path is not None
+    assert path.read_bytes() == WHOLE.upper()
+    registry = Registry(ModelSettings(), tmp_path / "home", catalogue())
+    assert derive(registry, source, asked, "shouted-2") != path, "other code"
+    source.write_bytes(WHOLE + b", a third")
+    longer = derive(registry, source, asked)
+    assert longer is not None
+    assert longer.read_bytes() == source.read_bytes().upper()
+    assert len(asked) == 3
+
+
+def test_a_damaged_derived_file_is_made_again(tmp_path: Path) -> None:
+    source = tmp_path / "model.bin"
+    source.write_bytes(WHOLE)
+    registry = Registry(ModelSettings(), tmp_path / "home", catalogue())
+    asked: list[Path] = []
+    path = derive(registry, source, asked)
+    assert path is not None
+    path.write_bytes(WHOLE)
+    assert derive(registry, source, asked) == path
+    assert path.read_bytes() == WHOLE.upper()
+    path.unlink()
+    assert derive(registry, source, asked) == path
+    assert len(asked) == 3
+
+
+def test_without_room_nothing_is_derived(tmp_path: Path) -> None:
+    source = tmp_path / "model.bin"
+    source.write_bytes(WHOLE)
+    registry = Registry(ModelSettings(), tmp_path / "home", catalogue())
+
+    def fill_the_disk(target: Path) -> None:
+        target.write_bytes(WHOLE[:5])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert registry.derived("shouted-1", source, fill_the_disk) is None
+    assert [path for path in (tmp_path / "home").rglob("*") if path.is_file() and path.suffix == ".onnx"] == []
+    asked: list[Path] = []
+    assert derive(registry, source, asked) is not None, "there is room again"

@@ -1,5 +1,6 @@
 """The rewritten convolutions give what the published ones give."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from octavia_stream.tts import convolutions
+from octavia_stream.tts.kokoro import open_session
 
 CHANNELS, STEPS = 24, 97
 RANDOM = np.random.default_rng(7)
@@ -87,3 +89,22 @@ def test_products_are_chosen_where_the_processor_has_them(tmp_path: Path, flags:
 
 def test_a_machine_that_does_not_say_keeps_the_published_model(tmp_path: Path) -> None:
     assert convolutions.gain_here(tmp_path / "absent") is False
+
+
+@pytest.mark.skipif(not convolutions.gain_here(), reason="nothing is rewritten on this processor")
+def test_the_rewritten_model_is_loaded_from_a_file_that_is_kept_and_from_memory_without_room(tmp_path: Path) -> None:
+    model = quantised(tmp_path, width=3)
+    kept = tmp_path / "kept.onnx"
+
+    def keep(recipe: str, source: Path, make: Callable[[Path], None]) -> Path:
+        assert (recipe, source) == (convolutions.RECIPE, model)
+        make(kept)
+        return kept
+
+    x = RANDOM.standard_normal((1, CHANNELS, STEPS)).astype(np.float32)
+    by_path, in_memory, each_time = (
+        open_session(model, 1, "cpu", derive).run(None, {"x": x})[0] for derive in (keep, lambda *_: None, None)
+    )
+    assert operations(kept.read_bytes()) == operations(convolutions.as_matrix_products(model))
+    np.testing.assert_array_equal(by_path, in_memory)
+    np.testing.assert_array_equal(by_path, each_time)
