@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID
 
+import msgspec
 from litestar import Request, Response, get, head
 from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
@@ -28,6 +29,10 @@ ANY_TYPE = "*/*"
 
 ArtifactName = Annotated[
     str | None, QueryParameter(max_length=255, description="A name out of the job's `artifacts`; the dub without it.")
+]
+
+ResultVersion = Annotated[
+    int | None, QueryParameter(ge=1, le=2**31 - 1, description="Of the job's results; without it the newest.")
 ]
 
 ResultLanguage = Annotated[
@@ -98,9 +103,10 @@ async def download_job(
     services: TheServices,
     artifact: ArtifactName = None,
     language: ResultLanguage = None,
+    version: ResultVersion = None,
 ) -> Stream | Response[bytes]:
-    """Takes one `Range`, `If-Range` and `If-None-Match`. 409 while the job has not completed."""
-    file = await result_of(services, job_id, owner_id, Wanted(artifact, language))
+    """Takes one `Range`, `If-Range` and `If-None-Match`. 409 until the job has completed for the first time."""
+    file = await result_of(services, job_id, owner_id, Wanted(artifact, language, version))
     return answer_with(request, download_of(request, file), services)
 
 
@@ -118,9 +124,10 @@ async def download_job_head(
     services: TheServices,
     artifact: ArtifactName = None,
     language: ResultLanguage = None,
+    version: ResultVersion = None,
 ) -> Response[None]:
     """The headers of the same GET."""
-    download = download_of(request, await result_of(services, job_id, owner_id, Wanted(artifact, language)))
+    download = download_of(request, await result_of(services, job_id, owner_id, Wanted(artifact, language, version)))
     if _unchanged(request, download):
         return Response(None, status_code=304, headers=_kept(download))
     return Response(None, status_code=download.status, headers=download.headers)
@@ -137,6 +144,9 @@ def answer_with(request: Request[Any, Any, Any], download: Download, services: S
 async def result_of(services: Services, job_id: UUID, owner_id: UUID, wanted: "Wanted") -> FileView:
     """A result of a job. Raises NotFound, Conflict."""
     job = await services.runtime.jobs.get(job_id, owner_id)
+    if wanted.version not in (None, job.version):
+        older = await services.runtime.versions.get(job_id, wanted.version or 0)
+        job = msgspec.structs.replace(job, artifacts=older.artifacts)
     artifact = _artifact(job, wanted)
     upload = await services.runtime.uploads.get(job.upload_id, owner_id)
     options = job.options
@@ -167,6 +177,8 @@ class Wanted:
 
     name: str | None
     language: str | None
+    version: int | None = None
+    """None: the newest."""
 
     def among(self, job: Job) -> Artifact | None:
         """Raises InvalidRequest when it says two things, UnsupportedLanguage for a tag that is none."""
@@ -178,8 +190,8 @@ class Wanted:
 
 
 def _artifact(job: Job, wanted: Wanted) -> Artifact:
-    """Raises Conflict before the job has completed, NotFound."""
-    if job.status != "completed":
+    """Raises Conflict before the job has completed, NotFound. While a dub is edited, what it was is there."""
+    if job.status != "completed" and not job.artifacts:
         raise Conflict(f"The job is {job.status}; there is nothing to download.")
     found = wanted.among(job)
     if found is None:

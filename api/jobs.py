@@ -22,6 +22,7 @@ from api.job_defaults import with_defaults
 from api.job_kinds import KINDS, Asked, KindOfJob, Tags
 from api.job_sources import with_source
 from api.quality import get_job_quality
+from api.segments import edit_segments, list_segments, list_versions
 from api.services import JobId, OwnerId, TeamOfQuery, TheServices, WhoAsks
 from api.streams import stream_job, stream_job_file
 from octavia_stream.errors import InvalidRequest
@@ -88,6 +89,8 @@ class JobView(msgspec.Struct, frozen=True):
     warnings: list[str]
     report: dict[str, Any]
     error: JobErrorView | None
+    version: int
+    """Of its results: 1 for a dub, one more with each edit; 0 where there is nothing that can be edited."""
     last_seq: int
     """Number of the newest event; an event stream opened with `after` at this tells what comes next."""
     links: JobLinks
@@ -301,6 +304,7 @@ def view(job: Job, remaining_s: float | None = None) -> JobView:
         warnings=job.warnings,
         report=job.report,
         error=JobErrorView(job.error_code, job.error_message or "") if job.error_code else None,
+        version=job.version,
         last_seq=job.last_seq,
         links=JobLinks(here, f"{here}/events", f"{here}/download" if job.artifacts else None),
     )
