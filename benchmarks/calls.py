@@ -3,6 +3,7 @@
 import itertools
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,7 +130,12 @@ class CallJournal:
 
     def read(self) -> list[Call]:
         """In order of their ends."""
-        return [msgspec.msgpack.decode(path.read_bytes(), type=Call) for path in sorted(self._files())]
+        return list(self)
+
+    def __iter__(self) -> Iterator[Call]:
+        """The same one by one: those of a long file fill gigabytes."""
+        for path in sorted(self._files()):
+            yield msgspec.msgpack.decode(path.read_bytes(), type=Call)
 
     def clear(self) -> None:
         for path in self._files():

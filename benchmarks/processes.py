@@ -31,6 +31,10 @@ class Usage:
     """Largest resident memory of a single process, by role."""
     peak_sum_mib: float = 0.0
     """Of all of ours at once; what they share is counted in each."""
+    observing_s: float = 0.0
+    """CPU seconds of `cpu_s` that went into looking."""
+    cpu_by_role: dict[str, float] = field(default_factory=dict)
+    """CPU seconds by role. What a process started and waited for counts as its own, such as jailed children."""
 
 
 class Observer:
@@ -46,6 +50,7 @@ class Observer:
     def __enter__(self) -> Self:
         self._started_at = time.monotonic()
         self._machine_s, self._own_s = machine_cpu_s(), own_cpu_s()
+        self._by_pid = cpu_by_pid() if self._role is not None else {}
         if self._role is not None:
             self._sampler.start()
         return self
@@ -61,18 +66,32 @@ class Observer:
         usage.other_cores = max(others_s / usage.wall_s, 0.0)
         if self._role is not None:
             self._sampler.join()
+            usage.cpu_by_role = self._cpu_by_role(self._role)
+
+    def _cpu_by_role(self, role: Role) -> dict[str, float]:
+        by_role: dict[str, float] = {}
+        for pid, seconds in cpu_by_pid().items():
+            with suppress(psutil.Error):
+                name = role(pid, " ".join(psutil.Process(pid).cmdline()))
+                by_role[name] = by_role.get(name, 0.0) + seconds - self._by_pid.get(pid, 0.0)
+        return by_role
 
     def _sample(self) -> None:
         role = self._role
+        names: dict[int, str] = {}
         while role is not None and not self._ended.wait(SAMPLE_S):
             total = 0.0
             for process in own_processes():
                 with suppress(psutil.Error):
                     mib = process.memory_info().rss / MIB
-                    name = role(process.pid, " ".join(process.cmdline()))
+                    # A jailed child is bubblewrap first, and changes its name.
+                    name = names.get(process.pid, "other")
+                    if name == "other":
+                        names[process.pid] = name = role(process.pid, " ".join(process.cmdline()))
                     total += mib
                     self.usage.peak_mib[name] = max(self.usage.peak_mib.get(name, 0.0), mib)
             self.usage.peak_sum_mib = max(self.usage.peak_sum_mib, total)
+        self.usage.observing_s = time.thread_time()
 
 
 def own_processes() -> list[psutil.Process]:
@@ -83,12 +102,17 @@ def own_processes() -> list[psutil.Process]:
 
 def own_cpu_s() -> float:
     """CPU seconds of this process and all below it, those that have ended and were waited for included."""
-    total = 0.0
+    return sum(cpu_by_pid().values())
+
+
+def cpu_by_pid() -> dict[int, float]:
+    """The same, each with what it started and waited for."""
+    seconds: dict[int, float] = {}
     for process in own_processes():
         with suppress(psutil.Error):
             times = process.cpu_times()
-            total += times.user + times.system + times.children_user + times.children_system
-    return total
+            seconds[process.pid] = times.user + times.system + times.children_user + times.children_system
+    return seconds
 
 
 def machine_cpu_s() -> float:

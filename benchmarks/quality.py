@@ -85,7 +85,7 @@ def _translation_figure(engines: EngineSet, limit: int | None) -> Figure:
 def _start_figures(segments: Sequence[SegmentDubbed], calls: Sequence[Call], dub: Track) -> list[Figure]:
     said = {call.text: call for call in calls if isinstance(call, SynthesizeCall)}
     track = resample(dub.sound, ASR_RATE_HZ).samples
-    errors = [start_error_s(_placed(said[s.text], s), s.start_s, track) for s in segments if s.text in said]
+    errors = [start_error_s(placed_speech(said[s.text], s), s.start_s, track) for s in segments if s.text in said]
     found_ms = [1000 * abs(error) for error in errors if error is not None] or [float("nan")]
     return [
         Figure("segments found in the dub by their sound", 100 * (len(found_ms) / max(len(segments), 1)), "%"),
@@ -94,7 +94,7 @@ def _start_figures(segments: Sequence[SegmentDubbed], calls: Sequence[Call], dub
     ]
 
 
-def _placed(call: SynthesizeCall, segment: SegmentDubbed) -> Samples:
+def placed_speech(call: SynthesizeCall, segment: SegmentDubbed) -> Samples:
     """The speech of a segment as it should sound in the dub, at 16 kHz."""
     speech = AudioChunk(from_int16(np.frombuffer(call.speech, "<i2")), call.rate_hz)
     tempo_kept = (segment.end_s - segment.start_s) / speech.duration_s if speech.length else 1.0

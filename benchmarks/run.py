@@ -11,6 +11,7 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -22,6 +23,8 @@ from benchmarks.copying import measure_copying
 from benchmarks.detector import load_detector
 from benchmarks.figure import Section
 from benchmarks.flat_out import load_engines
+from benchmarks.hours_section import LONG_MINUTES, measure_first, measure_hours
+from benchmarks.long_section import REGIMES, USUAL_MINUTES, Regime, measure_long
 from benchmarks.machine import this_machine
 from benchmarks.overhead import measure_overhead
 from benchmarks.quality import measure_quality
@@ -32,7 +35,9 @@ from benchmarks.talk import WARM_UP, Talk, excerpt, whole_talk
 from octavia_stream.config import CacheSettings, Settings
 from octavia_stream.errors import OctaviaError
 
-PARTS = ("speed", "memory", "quality", "overhead", "copy", "api")
+PARTS = ("speed", "memory", "quality", "overhead", "copy", "api", "long", "hours")
+USUAL_PARTS = PARTS[:6]
+"""The others take an hour together, and are measured when asked for."""
 MOST_WARM_UPS = 4
 FAILURES = (
     OctaviaError,
@@ -51,6 +56,8 @@ class Bench:
     quick: bool
     console: Console
     talk: Talk
+    minutes: float | None = None
+    """How long the talks of `long` and `hours` are; None: as long as they are meant to be."""
     sections: list[Section] = field(default_factory=list)
 
     async def measure(self, parts: Sequence[str]) -> None:
@@ -63,6 +70,12 @@ class Bench:
             await self._part("Picture copy", self._measure_copying)
         if "api" in parts:
             await self._part("API", self._measure_api)
+        if "long" in parts:
+            for regime in REGIMES:
+                await self._part(f"Long talk: {regime.name}", partial(self._measure_long, regime))
+        if "hours" in parts:
+            await self._part("Ten minutes watched", self._measure_first)
+            await self._part("Hours", self._measure_hours)
 
     async def _part(self, name: str, measure: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -116,11 +129,27 @@ class Bench:
         self._say("Asking the api as fast as it answers")
         self.sections.append(await measure_api(self.settings, self.directory, quick=self.quick))
 
+    async def _measure_long(self, regime: Regime) -> None:
+        minutes = self.minutes or USUAL_MINUTES
+        self._say(f"Dubbing {minutes:g} minutes ({regime.name}), then the same calls flat out, then the script")
+        self.sections.append(await measure_long(regime, minutes, self.settings, self.directory))
+
+    async def _measure_first(self) -> None:
+        self._say("Watching ten minutes while they are dubbed")
+        self.sections.append(await measure_first(self.settings, self.directory))
+
+    async def _measure_hours(self) -> None:
+        minutes = self.minutes or LONG_MINUTES
+        self._say(f"Dubbing {minutes:g} minutes with the light voice, five and ten before")
+        self.sections.append(await measure_hours(minutes, self.settings, self.directory))
+
     def _say(self, what: str) -> None:
         self.console.print(f"{what} …", highlight=False)
 
 
-async def measure(parts: Sequence[str], directory: Path, console: Console, *, quick: bool) -> Report:
+async def measure(
+    parts: Sequence[str], directory: Path, console: Console, *, quick: bool, minutes: float | None = None
+) -> Report:
     """Everything that was asked for, in a server of its own below `directory`."""
     settings = Settings()
     api = settings.api.model_copy(update={"port": 0})
@@ -130,7 +159,7 @@ async def measure(parts: Sequence[str], directory: Path, console: Console, *, qu
     # Whoever starts a process here starts it as the server starts its replicas.
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(settings.models.threads)))
     talk = await excerpt(directory) if quick else await whole_talk()
-    bench = Bench(settings, directory, quick, console, talk)
+    bench = Bench(settings, directory, quick, console, talk, minutes)
     await bench.measure(parts)
     return Report(this_machine(), f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", quick, bench.sections)
 
@@ -145,7 +174,9 @@ def main() -> int:
         directory = Path(name)
         # Postgres runs as another user when this one is root, and has to get there.
         directory.chmod(0o755)
-        report = asyncio.run(measure(arguments.only, directory, console, quick=arguments.quick))
+        report = asyncio.run(
+            measure(arguments.only, directory, console, quick=arguments.quick, minutes=arguments.minutes)
+        )
     show(report, console)
     if arguments.json is not None:
         arguments.json.write_bytes(to_json(report))
@@ -154,8 +185,11 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
-    parser.add_argument("--only", type=_parts, default=PARTS, metavar=",".join(PARTS), help="measure these parts alone")
+    parser.add_argument(
+        "--only", type=_parts, default=USUAL_PARTS, metavar=",".join(PARTS), help="measure these parts alone"
+    )
     parser.add_argument("--quick", action="store_true", help="a short excerpt: for finding mistakes, not for quoting")
+    parser.add_argument("--minutes", type=float, help="of the talks in long and hours; for finding mistakes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     return parser.parse_args()
 

@@ -3,8 +3,8 @@
 Every library has its best settings for throughput on a CPU: Whisper batched over voice activity, greedy, int8, all
 cores; all sentences translated in one batch; Kokoro's graph as it was published, with all cores, one sentence at a
 time, since it gains nothing from a batch. (That the server rewrites the graph, `octavia_stream.tts.convolutions`, is a
-part of what is measured.) Loading is not counted. `python -m benchmarks.sequential SOURCE OUTPUT` prints its timing
-as JSON.
+part of what is measured.) Loading is not counted. `python -m benchmarks.sequential SOURCE OUTPUT FROM TO` prints its
+timing as JSON.
 """
 
 import sys
@@ -28,7 +28,6 @@ from octavia_stream.languages import Language
 from octavia_stream.models.registry import Registry
 from octavia_stream.tts import convolutions
 
-ENGLISH, PORTUGUESE = Language("en"), Language("pt")
 OUTPUT_RATE_HZ = 24_000
 BATCH = 8
 LONGEST_WORDS = 40
@@ -50,8 +49,8 @@ class Timing(msgspec.Struct, frozen=True):
         return self.decode_s + self.transcribe_s + self.translate_s + self.synthesize_s + self.write_s
 
 
-def dub(source: Path, output: Path, settings: Settings) -> Timing:
-    """Dub English speech into Portuguese, written as FLAC."""
+def dub(source: Path, output: Path, spoken: Language, target: Language, settings: Settings) -> Timing:
+    """Dub speech of one language into another, written as FLAC."""
     registry = Registry(settings.models, settings.home)
     whisper = BatchedInferencePipeline(
         WhisperModel(
@@ -64,7 +63,7 @@ def dub(source: Path, output: Path, settings: Settings) -> Timing:
     translator = installed.translator(settings)
     with patch.object(convolutions, "gain_here", return_value=False):
         synthesizer = installed.synthesizer(settings)
-    voice = registry.default_voice(PORTUGUESE)
+    voice = registry.default_voice(target)
 
     marks = [time.perf_counter()]
     sound = decode(source)
@@ -72,7 +71,7 @@ def dub(source: Path, output: Path, settings: Settings) -> Timing:
     segments, _ = whisper.transcribe(sound, batch_size=BATCH, beam_size=1, word_timestamps=True)
     sentences = list(sentences_of(word for segment in segments for word in segment.words or ()))
     marks.append(time.perf_counter())
-    translations = translator.translate([text for _, text in sentences], ENGLISH, PORTUGUESE)
+    translations = translator.translate([text for _, text in sentences], spoken, target)
     marks.append(time.perf_counter())
     clips = [synthesizer.synthesize(translation.best.text, voice) for translation in translations]
     marks.append(time.perf_counter())
@@ -134,9 +133,10 @@ def write(path: Path, track: Samples) -> None:
 
 def main() -> None:
     source, output = (Path(argument) for argument in sys.argv[1:3])
+    spoken, target = (Language(argument) for argument in sys.argv[3:5])
     settings = Settings()
     models = settings.models.model_copy(update={"threads": cores()})
-    timing = dub(source, output, settings.model_copy(update={"models": models}))
+    timing = dub(source, output, spoken, target, settings.model_copy(update={"models": models}))
     print(msgspec.json.encode(timing).decode())
 
 

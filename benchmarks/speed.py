@@ -14,20 +14,24 @@ from benchmarks.flat_out import FlatOut, run_flat_out
 from benchmarks.machine import cores
 from benchmarks.processes import Observer, Usage
 from benchmarks.sequential import Timing
-from benchmarks.served import ServedDub
+from benchmarks.served import TARGET, ServedDub
 from benchmarks.talk import Talk
 from octavia_stream.config import Settings
 from octavia_stream.dubbing.batch import SPEECH_STAGES
+from octavia_stream.languages import Language
 from octavia_stream.launcher.environment import environment_of
 
 SEQUENTIAL_DEADLINE_S = 1200.0
+SEQUENTIAL_DEADLINE_PER_S = 2.0
+"""Seconds that the script may take for each of a longer talk."""
+SPOKEN = Language("en")
 ROOT = Path(__file__).parents[1]
 
 
 def measure_speed(talk: Talk, served: ServedDub, calls: Sequence[Call], settings: Settings, directory: Path) -> Section:
     """served, calls: the server's run and the calls of its engines in it."""
     flat_out = run_flat_out(calls, settings)
-    timing, sequential = run_sequential(talk, settings, directory)
+    timing, sequential = run_sequential(talk.path, talk.duration_s, (SPOKEN, Language(TARGET)), settings, directory)
     figures = [
         *_server_figures(talk, served, calls),
         *_bound_figures(served, flat_out),
@@ -41,17 +45,22 @@ def measure_speed(talk: Talk, served: ServedDub, calls: Sequence[Call], settings
     return Section("Speed", figures, others)
 
 
-def run_sequential(talk: Talk, settings: Settings, directory: Path) -> tuple[Timing, Usage]:
-    """The script, in a process of its own. Raises CalledProcessError, TimeoutExpired."""
-    command = [sys.executable, "-m", "benchmarks.sequential", str(talk.path), str(directory / "sequential.flac")]
+def run_sequential(
+    source: Path, duration_s: float, languages: tuple[Language, Language], settings: Settings, directory: Path
+) -> tuple[Timing, Usage]:
+    """The script, in a process of its own. Raises CalledProcessError, TimeoutExpired.
+
+    languages: what is spoken in the source, and what it is dubbed into.
+    """
+    command = [sys.executable, "-m", "benchmarks.sequential", str(source), str(directory / "sequential.flac")]
     threads = {"OMP_NUM_THREADS": str(cores()), "OPENBLAS_NUM_THREADS": str(cores())}
     with Observer() as observer:
         done = subprocess.run(
-            command,
+            [*command, *languages],
             cwd=ROOT,
             env=environment_of(settings, os.environ) | threads,
             stdout=subprocess.PIPE,
-            timeout=SEQUENTIAL_DEADLINE_S,
+            timeout=max(SEQUENTIAL_DEADLINE_S, SEQUENTIAL_DEADLINE_PER_S * duration_s),
             check=True,
         )
     return msgspec.json.decode(done.stdout, type=Timing), observer.usage
