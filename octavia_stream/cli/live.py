@@ -3,8 +3,8 @@
 import asyncio
 import time
 import wave
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -71,6 +71,7 @@ class Told:
 
     captions: dict[tuple[bool, Language, int], Caption] = field(default_factory=dict)
     """The newest of each segment, by whether it is the source, language and number."""
+    records: list[LiveRecord] = field(default_factory=list)
     phrases: list[PhraseSpoken] = field(default_factory=list)
     dropped: int = 0
     troubles: list[str] = field(default_factory=list)
@@ -81,6 +82,7 @@ class Told:
     def take(self, record: LiveRecord) -> None:
         """Add what happened."""
         now = time.monotonic()
+        self.records.append(record)
         self.quiet_from = max(self.quiet_from, now)
         match record.event:
             case Caption() as caption:
@@ -176,23 +178,49 @@ async def _flat(sound: AsyncIterator[AudioChunk]) -> AsyncGenerator[AudioChunk]:
 async def _converse(
     order: LiveOrder, session: dict[str, Any], sound: AsyncIterator[AudioChunk], seconds: float | None, console: Console
 ) -> Told:
-    told = Told()
+    track, told = SpokenTrack(sound), Told()
+    with ExitStack() as files:
+        heard = {
+            language: files.enter_context(Recording(order.output / f"{order.file.stem}.{language}.live.wav")).take
+            for language in session["whep_urls"]
+        }
+        async with visiting(session, track, heard, told) as following:
+            await _shown(track, told, seconds, following, console)
+    return told
+
+
+@asynccontextmanager
+async def visiting(
+    session: Mapping[str, Any],
+    track: SpokenTrack,
+    heard: Mapping[str, Callable[[AudioFrame], None]],
+    told: Told,
+) -> AsyncIterator["asyncio.Task[None]"]:
+    """Speak into a session that the api made, listen to languages of it, and be told what happens.
+
+    heard: what takes the frames of a language. Gives the task that follows the events: it fails when they cannot be
+    followed. Raises DependencyUnavailable when a connection cannot be made.
+    """
     servers = [RTCIceServer(**server) for server in session["ice_servers"]]
     token = str(session["token"])
-    track = SpokenTrack(sound)
     following = asyncio.create_task(_follow(str(session["events_url"]), token, told), name="live events")
     try:
         async with AsyncExitStack() as stack:
             http = await stack.enter_async_context(httpx.AsyncClient(timeout=30.0))
-            for language, url in session["whep_urls"].items():
-                heard = stack.enter_context(_Recording(order.output / f"{order.file.stem}.{language}.live.wav"))
-                await stack.enter_async_context(listening(http, str(url), token, heard.take, lambda _: None, servers))
+            for language, take in heard.items():
+                url = str(session["whep_urls"][language])
+                await stack.enter_async_context(listening(http, url, token, take, lambda _: None, servers))
             await stack.enter_async_context(speaking(http, str(session["whip_url"]), token, track, servers))
-            await _shown(track, told, seconds, following, console)
+            yield following
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
-    return told
+
+
+def finished(told: Told, over_at: float) -> bool:
+    """Whether all that was said has been heard in the other languages. over_at: when the sound was over."""
+    now = time.monotonic()
+    return now - max(told.quiet_from, over_at) > QUIET_S or now - over_at > TAIL_DEADLINE_S
 
 
 async def _shown(
@@ -213,10 +241,9 @@ async def _shown(
             progress.update(bar, completed=min(track.position_s, seconds or track.position_s), note=lag)
             if following.done():
                 following.result()
-            now = time.monotonic()
             if track.over.is_set():
-                over_at = over_at or now
-                if now - max(told.quiet_from, over_at) > QUIET_S or now - over_at > TAIL_DEADLINE_S:
+                over_at = over_at or time.monotonic()
+                if finished(told, over_at):
                     return
             await asyncio.sleep(0.2)
 
@@ -240,7 +267,7 @@ async def _follow(url: str, token: str, told: Told) -> None:
         await asyncio.sleep(RECONNECT_S)
 
 
-class _Recording:
+class Recording:
     """What was heard of one language, as a WAV that grows. A context manager."""
 
     def __init__(self, path: Path) -> None:
@@ -249,13 +276,14 @@ class _Recording:
         self._file.setsampwidth(2)
         self._file.setframerate(OUTPUT_RATE_HZ)
 
-    def __enter__(self) -> "_Recording":
+    def __enter__(self) -> "Recording":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def take(self, frame: AudioFrame) -> None:
+        """Add 20 ms."""
         self._file.writeframes(mono(frame).astype("<i2").tobytes())
 
 
