@@ -45,7 +45,9 @@ class Reliance:
             self._tell(EngineUnavailable("A model server does not answer; the session waits for it."))
         except Exception:
             # An engine may raise anything, and a session of hours must not end by it.
-            log.warning("live_engine_failed", exc_info=True)
+            # Once of each outage: a session asks again many times.
+            if self._told is None:
+                log.warning("live_engine_failed", exc_info=True)
             self._tell(EngineUnavailable("A model server failed; the session goes on when it is back."))
         else:
             self._pause_s, self._told = FIRST_PAUSE_S, None

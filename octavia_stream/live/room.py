@@ -130,6 +130,7 @@ class LiveRoom:
             before = self._before.speakers.get(speaker_id, SpeakerState())
             self._speakers[speaker_id] = SpeakerInput(speaker_id, self._clock, self._journal.write, before.position)
             self._journal.write(SpeakerJoined(speaker_id))
+            self._cast.join(speaker_id)
             self._start_hearing(speaker_id, before)
         return self._speakers[speaker_id]
 

@@ -111,9 +111,9 @@ def choose(language: Language, wanted: str | None, taken: Collection[str]) -> Vo
     return Voice(ids[0], language, "neutral", "scripted")
 
 
-@dataclass
+@dataclass(repr=False)
 class Conversation:
-    """What came of it."""
+    """What came of it. `Runner` represents what it returns, which takes seconds for so many frames."""
 
     room: LiveRoom
     records: list[LiveRecord]
