@@ -93,6 +93,9 @@ class VideoTranslation(_Order, frozen=True):
     """Which audio track to dub, counted from 0; None: the default one."""
     stream: bool = False
     """Whether what is dubbed already can be watched while the rest is made; costs the server some work."""
+    transcode: bool = False
+    """With `stream`: encode the picture anew, as H.264, where players do not take it as it is; else such a stream has
+    sound alone. Nothing else of the result changes."""
     start_s: Moment | None = None
     """Where in the file to start, in seconds; what is made is of the part from there to `end_s`."""
     end_s: Moment | None = None
@@ -211,10 +214,13 @@ async def _check_video(data: VideoTranslation, owner_id: UUID, services: Service
         keep_original_track=data.keep_original_track,
         audio_track=data.audio_track,
         stream=data.stream,
+        transcode=data.transcode,
         burn_in=data.burn_in,
     )
     upload = await _media(_upload_of(data), owner_id, services, data.audio_track)
     _check_part(data, upload)
+    if data.transcode and not data.stream:
+        raise InvalidRequest("Only streams are transcoded: ask for `stream` as well.")
     if data.burn_in:
         _check_drawing(targets["target_languages"] or (targets["target_language"],), upload)
     return upload, options

@@ -136,6 +136,10 @@ class Client:
     async def job(self, job_id: str) -> dict[str, Any]:
         return _checked(await self._send("GET", f"/api/v1/jobs/{job_id}"))
 
+    def stream_url(self, job_id: str) -> str:
+        """Where a job with `stream` can be watched; players must send the account's token."""
+        return f"{self._url}/api/v1/jobs/{job_id}/stream/index.m3u8"
+
     async def cancel(self, job_id: str) -> None:
         """Ask for the job to stop; a job that has ended already stays as it is."""
         answer = await self._send("POST", f"/api/v1/jobs/{job_id}/cancel")

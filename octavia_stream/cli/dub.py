@@ -32,6 +32,9 @@ class DubOrder:
     start_s: float | None = None
     end_s: float | None = None
     burn_in: bool = False
+    stream: bool = False
+    transcode: bool = False
+    """A stream whose picture every player takes."""
 
 
 async def dub(order: DubOrder, server: str | None, account: Credentials | None, settings: Settings) -> int:
@@ -58,6 +61,8 @@ async def dub(order: DubOrder, server: str | None, account: Credentials | None, 
             "start_s": order.start_s,
             "end_s": order.end_s,
             "burn_in": order.burn_in or None,
+            "stream": order.stream or order.transcode or None,
+            "transcode": order.transcode or None,
         },
         output=order.output,
         done=f"Dubbed into {', '.join(language_name(target) for target in targets)}",

@@ -63,6 +63,8 @@ def dub(
     start: float | None = None,
     end: float | None = None,
     burn_in: Annotated[bool, Parameter(negative="")] = False,
+    stream: Annotated[bool, Parameter(negative="")] = False,
+    transcode: Annotated[bool, Parameter(negative="")] = False,
     glossary: Path | None = None,
     server: str | None = None,
     email: str | None = None,
@@ -99,6 +101,10 @@ def dub(
         Where to end.
     burn_in
         Make another file as well, with subtitles drawn into the picture; that takes time, for it is encoded anew.
+    stream
+        Say where what is dubbed already can be watched, as soon as it can.
+    transcode
+        The same, with the picture encoded anew where players do not take it as it is.
     glossary
         A JSON file with `terms`, `keep` and `pronunciation`, as in the HTTP API.
     server
@@ -120,6 +126,8 @@ def dub(
         start_s=start,
         end_s=end,
         burn_in=burn_in,
+        stream=stream,
+        transcode=transcode,
     )
     return asyncio.run(dub_command.dub(order, server, account_from(email), Settings()))
 

@@ -235,6 +235,10 @@ async def _follow(client: Client, job_id: str, progress: Progress, stages: tuple
                 speaking = f"; speaking with {found.voice}" if found.voice else ""
                 heard = "Heard " if "transcribe" in stages else ""
                 progress.console.print(f"{heard}{spoken}, {found.duration_s:.0f} s{speaking}.")
+            case events.StreamReady(picture=picture):
+                kind = "Watch" if picture else "Listen to"
+                url = client.stream_url(job_id)
+                progress.console.print(f"{kind} what is dubbed: {url}", highlight=False, soft_wrap=True)
             case events.Failed(message=message):
                 raise JobFailed(message)
             case events.Cancelled():

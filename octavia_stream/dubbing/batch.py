@@ -83,6 +83,8 @@ class DubRequest:
     stream: StreamStore | None = None
     """Where to stream what is done already of the first language; None: nowhere."""
     stream_picture: bool = True
+    stream_transcode: bool = False
+    """Whether a picture that players do not take is encoded anew for the stream; else it is left out there."""
     glossary: Glossary = NO_GLOSSARY
     cue_rules: CueRules = USUAL
     burn_in: bool = False
@@ -303,6 +305,7 @@ def stream_of(
         target_language=request.targets[0].language,
         media=request.media,
         original_gain_db=request.original_gain_db,
+        transcode=request.stream_transcode,
     )
     return streaming(plan, spool, contour, language, request.stream, emit)
 

@@ -69,6 +69,8 @@ class StreamPlan:
     media: MediaSettings
     original_gain_db: float | None
     """None: the original is not heard at all."""
+    transcode: bool = False
+    """Whether a picture that players do not take is encoded anew for them; else it is left out."""
 
 
 class FinalTimeline:
@@ -172,8 +174,15 @@ class _Stream:
         await self._timeline.reach(1)
         if not self._timeline.fitted:
             return
-        picture = plan.picture and streamable_picture(plan.info)
-        cut = Segmenter(plan.source, plan.track, channels=self._channels, picture=picture, settings=plan.media)
+        copied = streamable_picture(plan.info)
+        cut = Segmenter(
+            plan.source,
+            plan.track,
+            channels=self._channels,
+            picture=plan.picture and (copied or plan.transcode),
+            settings=plan.media,
+            encode=not copied,
+        )
         rate_hz = plan.track.rate_hz
         sound = Demuxer(plan.source, plan.track, rate_hz=rate_hz, channels=self._channels, settings=plan.media)
         async with cut, sound, asyncio.TaskGroup() as group:

@@ -112,6 +112,7 @@ class DubbingJob:
             cue_rules=options.subtitles,
             stream=JobStream(self._runtime.objects, claim) if options.stream else None,
             stream_picture=isinstance(options, DubbingOptions),
+            stream_transcode=isinstance(options, DubbingOptions) and options.transcode,
             burn_in=isinstance(options, DubbingOptions) and options.burn_in,
             audition=AuditionPlan(settings.quality.heard_share, str(claim.job.id), settings.worker.chunk_attempts),
         )

@@ -50,6 +50,8 @@ class DubbingOptions(_Options, frozen=True, tag="video-translate"):
     """Which audio track to dub, counted from 0; None takes the default one."""
     stream: bool = False
     """Whether to make a stream of what is dubbed already, to be watched while the rest is made."""
+    transcode: bool = False
+    """Whether the stream's picture is encoded anew where players do not take it as it is."""
     start_s: float | None = None
     """Where in the file to start, in seconds; None: where it does."""
     end_s: float | None = None

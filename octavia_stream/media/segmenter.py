@@ -48,11 +48,23 @@ class Segmenter:
     """Cuts one file; an async context manager. Somebody must read `pieces()` while another writes."""
 
     def __init__(
-        self, source: Path, track: AudioTrack, *, channels: int, picture: bool, settings: MediaSettings
+        self,
+        source: Path,
+        track: AudioTrack,
+        *,
+        channels: int,
+        picture: bool,
+        settings: MediaSettings,
+        encode: bool = False,
     ) -> None:
-        """track: the original sound, at whose rate samples come. picture: ask `streamable_picture`."""
+        """track: the original sound, at whose rate samples come. picture: whether there shall be one.
+
+        encode: whether it is encoded anew, which every picture can be; ask `streamable_picture` whether it must.
+        """
         self._channels = channels
-        task = wire.StreamRequest(rate_hz=track.rate_hz, channels=channels, start_s=track.start_s, picture=picture)
+        task = wire.StreamRequest(
+            rate_hz=track.rate_hz, channels=channels, start_s=track.start_s, picture=picture, encode=encode
+        )
         self._jail = Jail(task, settings, source=source)
 
     async def __aenter__(self) -> Self:

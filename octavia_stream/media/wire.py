@@ -105,6 +105,8 @@ class StreamRequest(msgspec.Struct, frozen=True, tag="stream"):
     """Of each sound; stdin interleaves the dub's, then the original's."""
     start_s: float
     picture: bool
+    encode: bool = False
+    """Whether the picture is encoded anew, as H.264; else it is copied."""
 
 
 class StreamPiece(msgspec.Struct, frozen=True):

@@ -104,7 +104,13 @@ def to_portuguese(spoken: Language, target: Language) -> Route:
 
 
 async def dub(
-    source: Path, folder: Path, shelf: Shelf, events: list[JobEvent], synthesizer: ScriptedSynthesizer
+    source: Path,
+    folder: Path,
+    shelf: Shelf,
+    events: list[JobEvent],
+    synthesizer: ScriptedSynthesizer,
+    *,
+    transcode: bool = False,
 ) -> DubResult:
     settings = MediaSettings()
     info = await probe(source, settings)
@@ -119,6 +125,7 @@ async def dub(
         route=to_portuguese,
         media=settings,
         stream=shelf,
+        stream_transcode=transcode,
     )
     engines = local(ScriptedTranscriber(), ScriptedTranslator(), synthesizer)
     return await dub_file(request, engines, EnergyDetector(), NoCheckpoints(), events.append)
@@ -157,6 +164,13 @@ def shown_s(path: Path) -> list[float]:
     with play(path) as container:
         packets = container.demux(video=0)
         return [float(p.pts * p.time_base) for p in packets if p.size and p.pts is not None and p.time_base is not None]
+
+
+def decoded_s(path: Path, kind: str) -> list[float]:
+    """When each frame of the first track of a kind is shown or heard."""
+    with play(path) as container:
+        [frames] = [container.decode(stream) for stream in container.streams.get({kind: 0})]
+        return [frame.time for frame in frames if isinstance(frame, av.frame.Frame) and frame.time is not None]
 
 
 def sound(path: Path, nth: int, rate_hz: int) -> Samples:
@@ -264,6 +278,37 @@ async def test_a_picture_that_players_do_not_take_leaves_the_sound(tmp_path: Pat
     with play(tmp_path / "index.m3u8") as container:
         assert not container.streams.video
         assert len(container.streams.audio) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "picture", "codec"), [("talk.avi", "mpeg4", "libmp3lame"), ("talk.webm", "libvpx", "libopus")]
+)
+async def test_a_picture_that_players_do_not_take_is_encoded_anew_for_who_asks(
+    tmp_path: Path, name: str, picture: str, codec: str
+) -> None:
+    shelf, events = Shelf(), list[JobEvent]()
+    talk = Sound(codec, seconds=10.0, bursts=tuple(np.arange(0.0, 9.0, BURST_S)))
+    write_media(tmp_path / name, [Picture(picture, seconds=9.6, start_s=0.4, width=63, height=48), talk], None, {})
+    await dub(tmp_path / name, tmp_path, shelf, events, ScriptedSynthesizer(), transcode=True)
+    assert StreamReady(picture=True) in events
+    assert not [event for event in events if isinstance(event, Warned)]
+    for file, content in shelf.files.items():
+        (tmp_path / file).write_bytes(content)
+    assert "avc1." in shelf.files["index.m3u8"].decode()
+    # As many pictures, each as long after the sound's beginning as it was.
+    shown, heard_s = decoded_s(tmp_path / name, "video"), decoded_s(tmp_path / name, "audio")[0]
+    streamed, sounding_s = decoded_s(tmp_path / "picture.m3u8", "video"), decoded_s(tmp_path / "dub.m3u8", "audio")[0]
+    assert len(streamed) == len(shown)
+    assert np.ptp(np.subtract(streamed, shown)) < 0.002
+    assert streamed[0] - sounding_s == pytest.approx(shown[0] - heard_s, abs=FRAME_S)
+    assert sum(shelf.durations("picture")) == pytest.approx(shown[-1] - shown[0], abs=2 * FRAME_S)
+    # Whoever seeks begins with a segment, so each begins with a picture that stands for itself.
+    assert len(shelf.segments("picture")) >= 2
+    for segment in shelf.segments("picture"):
+        whole = tmp_path / "whole.mp4"
+        whole.write_bytes(shelf.files["picture-init.mp4"] + shelf.files[segment])
+        with av.open(str(whole)) as container:
+            assert next(container.demux(video=0)).is_keyframe
 
 
 async def test_a_stream_that_breaks_leaves_the_file(tmp_path: Path) -> None:

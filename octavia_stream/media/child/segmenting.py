@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import av
 import numpy as np
+from av.video.frame import PictureType
 from numpy.typing import NDArray
 
 from octavia_stream.audio.resampling import Resampler
 from octavia_stream.errors import MediaTooLarge
 from octavia_stream.media import wire
+from octavia_stream.media.child.canvas import Canvas, add_encoded, demuxed
 from octavia_stream.media.child.copying import CopiedTrack, can_hold, first_picture
 from octavia_stream.media.child.encoding import codec_for
 from octavia_stream.media.child.opening import MEDIA_ERRORS, open_media
@@ -27,6 +29,17 @@ _MOVFLAGS = "frag_keyframe+empty_moov+default_base_moof"
 _LARGEST_SEGMENT_BYTES = 256 * 1024**2
 _MOST_REORDERED = 16
 """More pictures than this no codec shows out of order."""
+# Pictures that stand on later ones would be decoded before they are shown. Segments begin where key frames are forced.
+_PICTURE_OPTIONS = {
+    "preset": "veryfast",
+    "crf": "23",
+    "bf": "0",
+    "g": "100000",
+    "sc_threshold": "0",
+    "forced-idr": "1",
+    "rc-lookahead": "0",
+}
+_FINE = Fraction(1, 90_000)
 _LAYOUTS = {1: "mono", 2: "stereo"}
 
 
@@ -61,9 +74,11 @@ def segment(path: str, task: wire.StreamRequest, read: ReadSamples, report: Repo
 
 def _open_picture(
     source: "av.container.InputContainer", task: wire.StreamRequest, report: ReportPiece
-) -> "_Picture | None":
+) -> "_CopiedPicture | _EncodedPicture | None":
     stream = first_picture(source) if task.picture else None
-    return _Picture(source, stream, report) if stream is not None else None
+    if stream is None:
+        return None
+    return _EncodedPicture(source, stream, report) if task.encode else _CopiedPicture(source, stream, report)
 
 
 class _Rendition:
@@ -129,7 +144,7 @@ class _Rendition:
             self._report(segment.content, piece)
 
 
-class _Picture:
+class _CopiedPicture:
     """The source's picture, copied packet for packet."""
 
     def __init__(self, source: "av.container.InputContainer", stream: "av.VideoStream", report: ReportPiece) -> None:
@@ -185,6 +200,81 @@ class _Picture:
                 yield from timeless
                 timeless.clear()
                 yield packet
+
+
+class _EncodedPicture:
+    """The source's picture as H.264. A picture that cannot be decoded is left out; the one before stays."""
+
+    def __init__(self, source: "av.container.InputContainer", stream: "av.VideoStream", report: ReportPiece) -> None:
+        stream.codec_context.thread_count = 1
+        self._source = stream
+        self._rendition = _Rendition("picture", report, LONGEST_S)
+        self._frames = _frames(source, stream)
+        self._next = next(self._frames, None)
+        self._canvas = Canvas(self._next) if self._next is not None else None
+        self._stream: av.VideoStream | None = None
+        self._key_s = float("-inf")
+        self._end_s = 0.0
+
+    @property
+    def start_s(self) -> float:
+        """When the first picture is shown, on the file's timeline."""
+        return (self._next.time or 0.0) if self._next is not None else 0.0
+
+    def begin(self, origin_s: float) -> None:
+        """origin_s: the moment of the file that is the stream's zero."""
+        self._rendition.delay_s = max(self.start_s - origin_s, 0.0)
+        if self._canvas is not None:
+            time_base = self._source.time_base or _FINE
+            self._stream = add_encoded(self._rendition.output, self._source, self._canvas, time_base, _PICTURE_OPTIONS)
+            self._rendition.begin()
+
+    def advance(self, until_s: float) -> None:
+        """Encode what is shown before this moment of the file."""
+        while self._next is not None and (time := self._next.time or 0.0) < until_s:
+            frame, self._next = self._next, next(self._frames, None)
+            if self._stream is None or self._canvas is None:
+                continue
+            shown_s = float((frame.duration or 0) * (frame.time_base or 0))
+            self._end_s = max(self._end_s, time + shown_s)
+            drawn = self._canvas.drawn(frame)
+            if time >= self._key_s + SEGMENT_S:
+                self._key_s = time
+                drawn.pict_type = PictureType.I
+            self._mux(self._stream, self._stream.encode(drawn))
+
+    def finish(self) -> None:
+        """Write what the encoder still holds."""
+        if self._stream is not None:
+            self._mux(self._stream, self._stream.encode(None))
+            self._rendition.finish(self._end_s, self._stream)
+
+    def _mux(self, stream: "av.VideoStream", packets: "list[av.Packet[av.VideoStream]]") -> None:
+        for packet in packets:
+            time_s = float((packet.dts or 0) * (packet.time_base or 0))
+            self._rendition.output.mux(packet)
+            self._rendition.took(time_s, stream)
+
+
+def _frames(source: "av.container.InputContainer", stream: "av.VideoStream") -> "Iterator[av.VideoFrame]":
+    """Pictures in the order in which they are shown, each at a time of its own."""
+    last: int | None = None
+    for packet in demuxed(source, [stream]):
+        try:
+            frames = packet.decode()
+        except MEDIA_ERRORS:
+            # A damaged packet; the one after may be whole.
+            continue
+        for frame in frames:
+            if not isinstance(frame, av.VideoFrame):
+                continue
+            # AVI says only when a picture is decoded.
+            pts = frame.pts if frame.pts is not None else frame.dts
+            if pts is None:
+                continue
+            frame.pts = pts if last is None else max(pts, last + 1)
+            last = frame.pts
+            yield frame
 
 
 def _decoded_s(packet: "av.Packet[Stream]") -> float:
