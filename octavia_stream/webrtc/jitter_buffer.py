@@ -140,7 +140,7 @@ class JitterBuffer:
             # The next in number: what lies between the timestamps was never sent.
             return True
         first = min(waiting.arrived for waiting in self._waiting.values())
-        return now - first >= self._patience_s or len(self._waiting) > self._capacity
+        return now >= first + self._patience_s or len(self._waiting) > self._capacity
 
     def _take(self, timestamp: int) -> list[Piece]:
         held = self._waiting.pop(timestamp)
