@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Libraries that thread on their own fight the replicas for the cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo serve test lint types unit fuzz ledger bench lock clean
+.PHONY: demo serve test lint types unit fuzz ledger chaos bench lock clean
 
 demo: $(VENV)/.run.stamp ## Dub a short English video into Portuguese, with everything it takes
 	$(BIN)/octavia dub tests/data/video/muxed_en.mkv --to pt --output demo-output
@@ -32,6 +32,10 @@ fuzz: $(VENV)/.dev.stamp ## Thousands of generated requests to every operation o
 
 ledger: $(VENV)/.dev.stamp ## 10,000 operations on the ledger beside a model of it, several at once
 	LEDGER_STEPS=10000 $(BIN)/pytest -s tests/billing/test_ledger_states.py
+
+SEEDS ?= 20
+chaos: $(VENV)/.dev.stamp ## Everything that can go wrong with a server, at random moments, and an audit after each round
+	$(BIN)/python -m tests.chaos.run --seeds $(SEEDS)
 
 bench: $(VENV)/.dev.stamp ## The table of the README, from one run
 	$(BIN)/python -m benchmarks.run
