@@ -193,7 +193,7 @@ async def _converse(
 async def visiting(
     session: Mapping[str, Any],
     track: SpokenTrack,
-    heard: Mapping[str, Callable[[AudioFrame], None]],
+    heard: Mapping[Language, Callable[[AudioFrame], None]],
     told: Told,
 ) -> AsyncIterator["asyncio.Task[None]"]:
     """Speak into a session that the api made, listen to languages of it, and be told what happens.
