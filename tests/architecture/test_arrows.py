@@ -13,10 +13,10 @@ FORBIDDEN_TO_PACKAGE = {
     "api": {"ray", "deployments"},
     "deployments": {"litestar", "api"},
 }
-CORRIDOR = ("audio", "vad", "asr", "mt", "tts", "media", "captions", "dubbing")
+CORRIDOR = ("audio", "vad", "asr", "mt", "tts", "media", "captions", "dubbing", "live")
 UPPER_FLOORS = (
     *("jobs", "accounts", "uploads", "storage", "database", "services", "cli", "launcher", "runtime"),
-    *("instant", "webhooks", "cache"),
+    *("instant", "webhooks", "cache", "sessions", "webrtc"),
 )
 
 

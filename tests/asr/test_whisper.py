@@ -240,3 +240,27 @@ def test_a_directory_without_a_model_is_refused_in_a_sentence(tmp_path: Path) ->
     with pytest.raises(ModelCorrupt, match="octavia models verify") as caught:
         WhisperEngine(tmp_path)
     assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize("seconds", [2.4, 3.7, 5.1, 8.3])
+def test_speech_that_goes_on_is_heard_as_far_as_it_goes(
+    base: WhisperEngine, recording: Recording, seconds: float
+) -> None:
+    """A window of its own length gives the words that the whole window gives, the last one aside: it may be cut."""
+    audio = replace(recording("speech/en/lj_printing_4min.flac").cut(0, round(seconds * ASR_RATE_HZ)), offset=0)
+
+    followed, whole = base.transcribe(audio, ENGLISH, "follow"), base.transcribe(audio, ENGLISH)
+
+    known = " ".join(word.text for word in whole.words[:-1])
+    assert error_rate(known, replace(followed, words=followed.words[: len(whole.words) - 1])) <= 0.2
+    assert in_order(followed.words, audio)
+    assert max(abs(one.end - other.end) for one, other in zip(followed.words, whole.words, strict=False)) < 8000
+
+
+def test_following_tells_the_language_and_hears_no_words_in_noise(base: WhisperEngine, recording: Recording) -> None:
+    portuguese = base.transcribe(recording("speech/pt/fleurs-pt-000.ogg").cut(0, 64_000), None, "follow")
+    noise = base.transcribe(recording("nonspeech/leopard_noise.wav").cut(0, 80_000), None, "follow")
+
+    assert portuguese.language == "pt"
+    assert portuguese.language_probability > 0.8
+    assert not noise.words or max(word.probability for word in noise.words) < 0.5
