@@ -194,7 +194,7 @@ def open_session(model: Path, threads: int, device: str, derive: Derive | None =
 
 
 def _rewritten(model: Path, derive: Derive | None) -> str | bytes:
-    """The path of the rewritten graph, or the graph itself, which takes some 270 MB more while it is loaded and 100 MB after."""
+    """The path of the rewritten graph, or the graph itself: some 270 MB more while it is loaded, 100 MB more after."""
 
     def write(target: Path) -> None:
         target.write_bytes(convolutions.as_matrix_products(model))
