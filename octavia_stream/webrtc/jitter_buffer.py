@@ -153,6 +153,9 @@ class JitterBuffer:
         end = timestamp + held.packet.samples
         if end > reached:
             pieces.append(Sound(held.packet.payload, held.packet.samples, max(reached - timestamp, 0)))
+        else:
+            # Packets of other lengths in between had covered it.
+            self.counts.late += 1
         self._next = max(end, reached)
         self._sequence = max(held.sequence, self._sequence)
         return pieces
