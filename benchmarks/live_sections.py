@@ -223,7 +223,7 @@ async def _fill(server: LiveServer, options: dict[str, Any], stack: AsyncExitSta
     """Open sessions until one is refused; how many, and whether one was."""
     for number in range(MOST_SESSIONS + 1):
         try:
-            session = await server.client.open_live(options)
+            session = await server.client.open_live(options, patience_s=0)
         except ServerRefused:
             return number, True
         stack.push_async_callback(server.client.close_live, str(session["id"]))

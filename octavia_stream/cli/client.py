@@ -21,6 +21,9 @@ UPLOAD_BLOCK_BYTES = 1024 * 1024
 RECONNECT_DEADLINE_S = 120.0
 """How long a server may be away before the command gives up; a restart of everything takes less."""
 
+LIVE_PATIENCE_S = 30.0
+"""How long a live session may wait for room."""
+
 REFUSED = range(4400, 4500)
 """Close codes of a WebSocket that trying again does not change; the reference of the HTTP API lists them."""
 UNAUTHENTICATED = 4401
@@ -146,9 +149,19 @@ class Client:
         if answer.status_code != httpx.codes.CONFLICT:
             _checked(answer)
 
-    async def open_live(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Create a live session; gives its addresses and its token."""
-        return _checked(await self._send("POST", "/api/v1/live/sessions", json=options))
+    async def open_live(self, options: dict[str, Any], patience_s: float = LIVE_PATIENCE_S) -> dict[str, Any]:
+        """Create a live session; gives its addresses and its token.
+
+        patience_s: how long to ask again while no node has room, as just after a start.
+        """
+        clock = asyncio.get_running_loop().time
+        until = clock() + patience_s
+        while True:
+            answer = await self._send("POST", "/api/v1/live/sessions", json=options)
+            pause = float(answer.headers.get("Retry-After", "2"))
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or clock() + pause > until:
+                return _checked(answer)
+            await asyncio.sleep(pause)
 
     async def close_live(self, session_id: str) -> None:
         """End a live session; one that has ended already stays as it is."""
