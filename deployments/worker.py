@@ -10,7 +10,7 @@ from ray import serve
 
 from deployments import handles
 from deployments.capacity import follow_replicas, stage_servers
-from deployments.cluster_state import cluster_state
+from deployments.cluster_state import ClusterState
 from octavia_stream.config import Settings
 from octavia_stream.dubbing.engines import Engines
 from octavia_stream.errors import DependencyUnavailable, EngineUnavailable
@@ -108,7 +108,7 @@ class Host:
             await asyncio.sleep(DRAIN_POLL_S)
 
     async def _serve(self) -> None:
-        async with open_runtime(self._settings) as runtime, Presence(runtime.redis, "worker", cluster_state):
+        async with open_runtime(self._settings) as runtime, Presence(runtime.redis, "worker", ClusterState()):
             registry = Registry(self._settings.models, self._settings.home)
             worker_id = f"{socket.gethostname()}/{os.getpid()}"
             self._worker = JobWorker(runtime, EveryKind(runtime, self._engines, registry), worker_id)

@@ -26,6 +26,8 @@ class MediaPlaylist:
         self._suffix = suffix
         self._head = head
         self._durations: list[float] = []
+        # It is written again with every segment, of which hours have thousands.
+        self._lines: list[str] = []
 
     @property
     def file(self) -> str:
@@ -42,7 +44,9 @@ class MediaPlaylist:
     def append(self, duration_s: float) -> str:
         """One more segment; returns the name of its file."""
         self._durations.append(duration_s)
-        return self._segment(len(self._durations))
+        segment = f"{self.name}-{len(self._durations):05}.{self._suffix}"
+        self._lines += [f"#EXTINF:{duration_s:.6f},", segment]
+        return segment
 
     def text(self, *, ended: bool = False) -> str:
         """As it stands."""
@@ -53,14 +57,10 @@ class MediaPlaylist:
         ]
         if self._head is not None:
             lines.append(f'#EXT-X-MAP:URI="{self._head}"')
-        for number, duration_s in enumerate(self._durations, start=1):
-            lines += [f"#EXTINF:{duration_s:.6f},", self._segment(number)]
+        lines += self._lines
         if ended:
             lines.append("#EXT-X-ENDLIST")
         return _HEAD + _FROM_THE_START + "\n".join(lines) + "\n"
-
-    def _segment(self, number: int) -> str:
-        return f"{self.name}-{number:05}.{self._suffix}"
 
 
 @dataclass(frozen=True, slots=True)

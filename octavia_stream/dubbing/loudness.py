@@ -1,11 +1,12 @@
 """How loud speech is, by ITU-R BS.1770-5, measured as it flows by."""
 
 import threading
+from functools import cache
 
 import numpy as np
 import pyloudnorm
 from numpy.typing import NDArray
-from scipy.signal import lfilter, lfilter_zi
+from scipy.signal import sosfilt
 
 from octavia_stream.audio.chunk import Samples
 
@@ -23,11 +24,8 @@ class LoudnessContour:
     def __init__(self, rate_hz: int) -> None:
         self._rate_hz = rate_hz
         self._frame = round(_FRAME_S * rate_hz)
-        # The two filters of K-weighting: the head's high shelf, then the RLB high-pass.
-        shelf = pyloudnorm.IIRfilter(4.0, 1 / np.sqrt(2), 1500.0, rate_hz, "high_shelf")
-        high_pass = pyloudnorm.IIRfilter(0.0, 0.5, 38.0, rate_hz, "high_pass")
-        self._filters = [(f.b, f.a) for f in (shelf, high_pass)]
-        self._states = [lfilter_zi(b, a) * 0.0 for b, a in self._filters]
+        self._sections = _k_weighting(rate_hz)
+        self._states: NDArray[np.float64] = np.zeros((len(self._sections), 2))
         self._rest: NDArray[np.float64] = np.zeros(0)
         self._power: list[NDArray[np.float64]] = []
         self._joined: NDArray[np.float64] = np.zeros(0)
@@ -43,9 +41,9 @@ class LoudnessContour:
 
     def push(self, samples: Samples) -> None:
         """samples: mono, shape (n,), continuing where the last call ended."""
-        weighted: NDArray[np.float64] = samples.astype(np.float64)
-        for index, (b, a) in enumerate(self._filters):
-            weighted, self._states[index] = lfilter(b, a, weighted, zi=self._states[index])
+        if not len(samples):
+            return
+        weighted, self._states = sosfilt(self._sections, samples.astype(np.float64), zi=self._states)
         self._rest = np.concatenate([self._rest, weighted])
         whole = len(self._rest) // self._frame * self._frame
         if whole:
@@ -98,6 +96,14 @@ def speech_loudness(samples: Samples, rate_hz: int) -> float:
     # A clip shorter than one frame still has a loudness.
     contour.push(np.pad(samples, (0, -len(samples) % round(_FRAME_S * rate_hz))))
     return contour.loudness(0, len(samples))
+
+
+@cache
+def _k_weighting(rate_hz: int) -> NDArray[np.float64]:
+    """As second-order sections: the head's high shelf, then the RLB high-pass."""
+    shelf = pyloudnorm.IIRfilter(4.0, 1 / np.sqrt(2), 1500.0, rate_hz, "high_shelf")
+    high_pass = pyloudnorm.IIRfilter(0.0, 0.5, 38.0, rate_hz, "high_pass")
+    return np.array([np.concatenate([f.b, f.a]) / f.a[0] for f in (shelf, high_pass)])
 
 
 def _gated(power: NDArray[np.float64]) -> float:

@@ -1,5 +1,6 @@
 """Speech over the ducked original, block by block."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -79,17 +80,30 @@ async def mix(original: AsyncIterator[AudioChunk], clips: Iterable[Clip], duckin
     """Lay clips over the original; yields blocks of the same shapes, in order.
 
     original: consecutive blocks, shape (n,) or (n, channels), from position 0 on.
-    clips: in order of start, none overlapping the next; read only as far as needed.
+    clips: in order of start, none overlapping the next; read only as far as needed, in a thread.
     """
-    pending = iter(clips)
-    upcoming = next(pending, None)
-    sounding: list[Clip] = []
+    mixer = _Mixer(clips, ducking)
     async for block in original:
-        while upcoming is not None and upcoming.start < block.end:
-            sounding.append(upcoming)
-            upcoming = next(pending, None)
-        yield mix_block(block, sounding, ducking)
-        sounding = [clip for clip in sounding if clip.end > block.end]
+        # Making a clip ready takes longer than mixing it in: the loop has other jobs.
+        yield await asyncio.to_thread(mixer.mixed, block)
+
+
+class _Mixer:
+    """Takes block after block, and of the clips those that begin in it."""
+
+    def __init__(self, clips: Iterable[Clip], ducking: Ducking) -> None:
+        self._pending = iter(clips)
+        self._upcoming = next(self._pending, None)
+        self._sounding: list[Clip] = []
+        self._ducking = ducking
+
+    def mixed(self, block: AudioChunk) -> Samples:
+        while self._upcoming is not None and self._upcoming.start < block.end:
+            self._sounding.append(self._upcoming)
+            self._upcoming = next(self._pending, None)
+        mixed = mix_block(block, self._sounding, self._ducking)
+        self._sounding = [clip for clip in self._sounding if clip.end > block.end]
+        return mixed
 
 
 def mix_block(block: AudioChunk, clips: Sequence[Clip], ducking: Ducking) -> Samples:

@@ -1,5 +1,6 @@
 """Fitted speech between synthesis and mixing: on disk, so that memory does not grow with the film."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -28,15 +29,15 @@ class SpeechSpool:
 
     def append(self, speech: AudioChunk) -> SpooledSpeech:
         """Raises OSError when the disk is full."""
-        self._file.seek(self._end * 2)
         self._file.write(to_int16(speech.samples).tobytes())
+        self._file.flush()
         spooled = SpooledSpeech(self._end, speech.length, speech.rate_hz)
         self._end += speech.length
         return spooled
 
     def read(self, speech: SpooledSpeech) -> AudioChunk:
-        self._file.seek(speech.position * 2)
-        raw = np.frombuffer(self._file.read(speech.length * 2), dtype="<i2")
+        """In any thread: stream and file are mixed at the same time."""
+        raw = np.frombuffer(os.pread(self._file.fileno(), speech.length * 2, speech.position * 2), dtype="<i2")
         return AudioChunk(from_int16(raw), speech.rate_hz)
 
     def __enter__(self) -> "SpeechSpool":
