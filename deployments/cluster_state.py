@@ -10,9 +10,9 @@ import ray
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
-from ray.serve.schema import DeploymentStatus
 
 ASK_TIMEOUT_S = 5.0
+HEALTHY = "HEALTHY"
 GOOD_FOR_S = 18.0
 """While all is well: as a card is written every five seconds, every fourth asks."""
 
@@ -35,7 +35,7 @@ class ClusterState:
                 self._known = await asyncio.to_thread(_ask)
         except (TimeoutError, RayError, RayServeException, ConnectionError):
             return {}
-        if all(one["status"] == DeploymentStatus.HEALTHY.value for one in self._known["deployments"].values()):
+        if all(one["status"] == HEALTHY for one in self._known["deployments"].values()):
             self._good_until = self._clock() + GOOD_FOR_S
         return self._known
 
