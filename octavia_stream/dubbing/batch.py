@@ -162,6 +162,8 @@ async def dub_file(
             if language is None or not all(fitted):
                 raise NoSpeech("No speech was found in this file, so there is nothing to dub.")
             _warn_of_damage(decoded, emit)
+            for stage in SPEECH_STAGES:
+                progress.ended(stage)
             heard = _heard_for(request, corridor, fitted)
             spoken = SpokenFile(language, listener.length, decoded, contour, fitted, spools, heard)
             dubs = await put_together(request, spoken, engines, progress, emit)
@@ -197,8 +199,6 @@ async def put_together(
     request: DubRequest, spoken: SpokenFile, engines: Engines, progress: ProgressTracker, emit: Emit
 ) -> list[Dub]:
     """Mix and mux every language."""
-    for stage in SPEECH_STAGES:
-        progress.ended(stage)
     end_s = spoken.length / ASR_RATE_HZ
     heard = _heard(request, spoken.source_language, spoken.fitted, end_s)
     dubs: list[Dub] = []

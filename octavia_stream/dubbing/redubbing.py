@@ -19,7 +19,7 @@ from octavia_stream.dubbing.batch import (
     put_together,
     stream_of,
 )
-from octavia_stream.dubbing.checkpoints import Checkpoints
+from octavia_stream.dubbing.checkpoints import Checkpoints, Stage
 from octavia_stream.dubbing.edits import Draft, DraftHearing, DraftLine
 from octavia_stream.dubbing.engines import Engines
 from octavia_stream.dubbing.lines import Given, SentenceBatch, SlottedSentence, SpokenBy
@@ -34,6 +34,7 @@ from octavia_stream.dubbing.streaming import FinalTimeline
 from octavia_stream.languages import Language
 
 BATCH_SENTENCES = 32
+_STAGES: tuple[Stage, ...] = ("translate", "synthesize")
 
 VoiceOf = Callable[[Language, str], SpokenBy]
 """Who speaks a language under this id. Raises UnsupportedLanguage."""
@@ -57,6 +58,8 @@ async def redub_file(
             respeaking = _Respeaking(request, draft, voice_of, engines, checkpoints, emit, progress)
             fitted = await respeaking.run(spools, timeline)
             timeline.end()
+            for stage in _STAGES:
+                progress.ended(stage)
             heard = [_heard_for(hearing) for hearing in draft.hearings]
             spoken = SpokenFile(language, length, manuscript.decoded, contour, fitted, spools, heard)
             dubs = await put_together(request, spoken, engines, progress, emit)
@@ -111,7 +114,7 @@ class _Respeaking:
         return running.result()
 
     async def _send(self, hearing: DraftHearing, target: DubTarget, outbox: Channel[SentenceBatch]) -> None:
-        for stage in ("translate", "synthesize"):
+        for stage in _STAGES:
             self._progress.expect(stage, len(hearing.segments), final=target is self._request.targets[-1])
         given = partial(_given, target.language, self._voice_of)
         for batch in _batches(hearing, self._draft.of.length, target.language, given):
