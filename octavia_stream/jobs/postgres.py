@@ -299,7 +299,8 @@ class PostgresJobStore:
             records = await self._end(connection, claim.job.id, status, event, artifacts, report, told, version)
             if version is not None:
                 made = (manuscript, list(artifacts), report or {})
-                await connection.execute(queries.FINISH_VERSION, claim.job.id, version, *made)
+                statement = queries.FINISH_FIRST_VERSION if version == 1 else queries.FINISH_VERSION
+                await connection.execute(statement, claim.job.id, version, *made)
         crash_point(CrashPoint.JOB_ENDED)
         await self._publisher.publish(claim.job.id, records)
 

@@ -74,11 +74,13 @@ VERSION = f"select {_VERSION} from job_version where job_id = $1 and number = $2
 
 VERSIONS = f"select {_VERSION} from job_version where job_id = $1 order by number desc limit $2"  # noqa: S608
 
+FINISH_FIRST_VERSION = """
+insert into job_version (job_id, number, finished_at, manuscript, artifacts, report) values ($1, $2, now(), $3, $4, $5)
+"""
+
 FINISH_VERSION = """
-insert into job_version (job_id, number, finished_at, manuscript, artifacts, report)
-values ($1, $2, now(), $3, $4, $5)
-on conflict (job_id, number) do update set finished_at = now(), manuscript = excluded.manuscript,
-    artifacts = excluded.artifacts, report = excluded.report
+update job_version set finished_at = now(), manuscript = $3, artifacts = $4, report = $5
+where job_id = $1 and number = $2 and finished_at is null
 """
 
 SET_TAGS = f"""
