@@ -10,6 +10,8 @@ import argparse
 import asyncio
 import tempfile
 import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -29,18 +31,25 @@ from octavia_stream.live.options import LiveOptions, LiveTarget
 from octavia_stream.live.room import LiveRoom
 from octavia_stream.live.voices import CatalogueVoices
 from octavia_stream.models.registry import Registry
+from octavia_stream.tts.voice_engines import VoiceEngines
 from octavia_stream.vad.silero import SileroDetector
 from octavia_stream.virtual_time import VirtualTimeLoop
 
 _BLOCK = ASR_RATE_HZ // 50
 
 
-def engines(settings: Settings, *, scripted: bool) -> Engines:
+@contextmanager
+def engines(settings: Settings, *, scripted: bool) -> Iterator[Engines]:
     """One of each, on a thread each."""
     if scripted:
-        return local(testing.ScriptedTranscriber(), testing.ScriptedTranslator(), testing.ScriptedSynthesizer())
-    asr = WhisperEngine(Registry(settings.models, settings.home).resolve(settings.models.asr).path)
-    return local(asr, installed.translator(settings), installed.synthesizer(settings))
+        yield local(testing.ScriptedTranscriber(), testing.ScriptedTranslator(), testing.ScriptedSynthesizer())
+        return
+    registry = Registry(settings.models, settings.home)
+    voices = VoiceEngines(registry)
+    try:
+        yield local(WhisperEngine(registry.resolve(settings.models.asr).path), installed.translator(settings), voices)
+    finally:
+        voices.close()
 
 
 async def converse(
@@ -86,9 +95,8 @@ def main() -> None:
         settings = Settings(home=Path(home))
         options = LiveOptions(targets=(LiveTarget(wanted.target),), source=wanted.source, latency=wanted.latency)
         samples = asyncio.run(_speech(wanted.file, wanted.seconds))
-        ports = engines(settings, scripted=wanted.scripted)
         factory = asyncio.new_event_loop if wanted.real_time else (lambda: VirtualTimeLoop(charged=True))
-        with asyncio.Runner(loop_factory=factory) as runner:
+        with engines(settings, scripted=wanted.scripted) as ports, asyncio.Runner(loop_factory=factory) as runner:
             registry = Registry(settings.models, settings.home)
             records, heard = runner.run(converse(samples, options, ports, registry))
     if wanted.verbose:

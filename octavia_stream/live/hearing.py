@@ -19,7 +19,7 @@ from octavia_stream.live.agreement import Agreement, plain
 from octavia_stream.live.events import Caption, LanguageHeard
 from octavia_stream.live.journal import Journal
 from octavia_stream.live.listening import Listening
-from octavia_stream.live.phrase import Phrase
+from octavia_stream.live.phrase import Draft, Phrase
 from octavia_stream.live.phrasing import PhraseCutter, PhrasingOptions
 from octavia_stream.live.reliance import Reliance
 from octavia_stream.live.speaker import SpeakerInput
@@ -86,12 +86,13 @@ class Hearing:
         spoke: Language | None,
         number: Callable[[], int],
         said: Callable[[Phrase], None],
+        drafted: Callable[[Draft], None],
         keep_sound: Callable[[Language], bool],
         clock: Callable[[], float],
     ) -> None:
         """source: what is spoken, if that is settled; spoke: what was spoken before. number: of a new segment.
 
-        said: given each phrase. keep_sound: whether phrases in a language need theirs.
+        said: given each phrase; drafted: what will become one. keep_sound: whether phrases in a language need theirs.
         """
         self._speaker = speaker
         self._listening = listening
@@ -101,6 +102,7 @@ class Hearing:
         self._source = source
         self._number = number
         self._said = said
+        self._drafted = drafted
         self._keep_sound = keep_sound
         self._clock = clock
         self._reliance = Reliance(journal)
@@ -277,6 +279,8 @@ class Hearing:
         self._segment = self._segment or self._number()
         certain = join_words([word.text for word in self._cutter.pending[: self._cutter.certain]], language)
         self._journal.write(self._captioning(self._segment, text, words, len(certain), final=False))
+        start, end = words[0].start, words[-1].end
+        self._drafted(Draft(self._segment, self._speaker.speaker_id, language, text, start, end))
 
     def _captioning(self, segment: int, text: str, words: Sequence[Word], stable: int, *, final: bool) -> Caption:
         start_s, end_s = words[0].start / ASR_RATE_HZ, words[-1].end / ASR_RATE_HZ

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from octavia_stream.audio.chunk import ASR_RATE_HZ
 from octavia_stream.dubbing.engines import Engines
 from octavia_stream.live.cast import Cast
+from octavia_stream.live.drafting import Drafting
 from octavia_stream.live.events import Caption, PhrasesDropped, PhraseSpoken
 from octavia_stream.live.frame import OUTPUT_RATE_HZ
 from octavia_stream.live.interpreting import Interpreting
@@ -13,7 +14,7 @@ from octavia_stream.live.journal import Journal
 from octavia_stream.live.lag import HOPELESS
 from octavia_stream.live.options import LiveOptions, LiveTarget
 from octavia_stream.live.pacer import Outlet
-from octavia_stream.live.phrase import Line, Phrase, SpokenLine
+from octavia_stream.live.phrase import Draft, Line, Phrase, SpokenLine
 from octavia_stream.live.reliance import Reliance
 from octavia_stream.live.speaking import Speaking
 from octavia_stream.live.state import LanguageLoad, LanguageState
@@ -42,8 +43,10 @@ class Output:
         self._lag_s = 0.0
         self._dropped = before.dropped_phrases
         self.outlet = Outlet(language, Track[SpokenLine](before.position))
+        translating = Reliance(journal)
+        self._drafting = Drafting(language, engines.translator, translating, self._tell_draft)
         self._interpreting = Interpreting(
-            language, engines.translator, Reliance(journal), self._tell, self._drop, self._hopeless, before.contexts
+            language, engines.translator, translating, self._tell, self._drop, self._hopeless, before.contexts
         )
         self._speaking = Speaking(
             language,
@@ -60,11 +63,18 @@ class Output:
         """Take a phrase of any speaker."""
         self._interpreting.add(phrase)
 
+    def draft(self, draft: Draft) -> None:
+        """Caption what will be a phrase."""
+        if draft.language != self.language:
+            self._drafting.add(draft)
+
     async def run(self) -> None:
         """Until `end`, and everything has sounded."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._speaking.run(), name=f"speaking-{self.language}")
+            drafting = group.create_task(self._drafting.run(), name=f"drafting-{self.language}")
             await self._interpreting.run()
+            drafting.cancel()
             self._speaking.end()
         await asyncio.sleep(self.outlet.track.ahead / OUTPUT_RATE_HZ)
 
@@ -101,22 +111,29 @@ class Output:
 
     def _tell(self, line: Line) -> None:
         phrase = line.phrase
-        self._journal.write(
-            Caption(
-                self.language,
-                phrase.segment,
-                line.text,
-                len(line.text),
-                True,
-                phrase.start / ASR_RATE_HZ,
-                phrase.end / ASR_RATE_HZ,
-                phrase.speaker,
-                False,
-            )
-        )
+        self._drafting.settle(phrase.speaker, phrase.segment)
+        self._caption(phrase, line.text, final=True)
         silent = phrase.language == self.language and self._options.own_language == "silent"
         if not (silent or self._target.captions_only):
             self._speaking.add(line)
+
+    def _tell_draft(self, draft: Draft, text: str) -> None:
+        self._caption(draft, text, final=False)
+
+    def _caption(self, what: Phrase | Draft, text: str, *, final: bool) -> None:
+        self._journal.write(
+            Caption(
+                self.language,
+                what.segment,
+                text,
+                len(text) if final else 0,
+                final,
+                what.start / ASR_RATE_HZ,
+                what.end / ASR_RATE_HZ,
+                what.speaker,
+                False,
+            )
+        )
 
     def _hopeless(self, phrase: Phrase) -> bool:
         return self._clock() - phrase.heard_at > HOPELESS * self._options.max_lag_s

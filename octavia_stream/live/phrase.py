@@ -35,6 +35,18 @@ class Phrase:
 
 
 @dataclass(frozen=True, slots=True)
+class Draft:
+    """What will be a phrase, as far as it was heard; its end may still change. Positions as there."""
+
+    segment: int
+    speaker: str
+    language: Language
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """A phrase in the language that goes out."""
 

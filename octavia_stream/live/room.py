@@ -19,7 +19,7 @@ from octavia_stream.live.original import OriginalSound
 from octavia_stream.live.output import Output
 from octavia_stream.live.pacer import Outlet, Pacer
 from octavia_stream.live.patience import PATIENCE
-from octavia_stream.live.phrase import Phrase, SpokenLine
+from octavia_stream.live.phrase import Draft, Phrase, SpokenLine
 from octavia_stream.live.speaker import SpeakerInput
 from octavia_stream.live.state import LanguageState, RoomLoad, RoomState, SpeakerState
 from octavia_stream.live.track import Started
@@ -180,6 +180,7 @@ class LiveRoom:
             before.language,
             self._number,
             self._say,
+            self._draft,
             self._keeps_sound,
             self._clock,
         )
@@ -203,6 +204,10 @@ class LiveRoom:
     def _say(self, phrase: Phrase) -> None:
         for output in self._outputs.values():
             output.add(phrase)
+
+    def _draft(self, draft: Draft) -> None:
+        for output in self._outputs.values():
+            output.draft(draft)
 
     def _keeps_sound(self, language: Language) -> bool:
         return self._options.own_language == "pass" and language in self._outputs

@@ -31,10 +31,10 @@ def words(text: str) -> str:
 
 def test_what_comes_out_is_what_was_translated(recording: Recording, tmp_path: Path) -> None:
     settings = Settings.model_validate({"home": tmp_path, "models": {"prepared": ()}})
-    ports = engines(settings, scripted=False)
     options = LiveOptions(targets=(LiveTarget(PT),), source=EN)
     speech = recording("speech/en/jfk.flac").samples[: 8 * ASR_RATE_HZ]
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+    runner = asyncio.Runner(loop_factory=VirtualTimeLoop)
+    with engines(settings, scripted=False) as ports, runner:
         records, heard = runner.run(converse(speech, options, ports, Registry(settings.models, tmp_path)))
         sound = resample(AudioChunk((heard / 32768).astype("float32"), OUTPUT_RATE_HZ), ASR_RATE_HZ)
         again = runner.run(ports.transcriber.transcribe(sound, PT))
