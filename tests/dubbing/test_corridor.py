@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from octavia_stream.asr.transcriber import AsrTask
+from octavia_stream.asr.transcript import Transcript, Word
 from octavia_stream.audio.chunk import ASR_RATE_HZ, AudioChunk, Samples
 from octavia_stream.dubbing import retrying
 from octavia_stream.dubbing.checkpoints import Checkpoints, NoCheckpoints, Stage
@@ -22,7 +24,7 @@ from octavia_stream.errors import EngineUnavailable, UnsupportedLanguage
 from octavia_stream.events.event import JobEvent, SegmentDubbed, Warned
 from octavia_stream.languages import Language
 from octavia_stream.mt.routes import Route, plan_route
-from octavia_stream.testing import Journal, ScriptedSynthesizer, ScriptedTranscriber, ScriptedTranslator, tone
+from octavia_stream.testing import WORDS, Journal, ScriptedSynthesizer, ScriptedTranscriber, ScriptedTranslator, tone
 from octavia_stream.tts.voice import Voice
 from octavia_stream.vad.detector import VAD_FRAME_SAMPLES, Probabilities
 
@@ -299,6 +301,45 @@ async def test_the_language_is_detected_once_and_kept(spool: SpeechSpool) -> Non
     assert asked[0] is None
     assert asked[1:] == [EN] * (len(asked) - 1)
     assert len(asked) > 2
+
+
+class Reader(ScriptedTranscriber):
+    """Hears one long reading: which word it is depends on where in the file it stands, not on where a chunk begins."""
+
+    STEP = ASR_RATE_HZ // 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.borders: list[int] = []
+
+    def transcribe(self, audio: AudioChunk, language: Language | None, task: AsrTask = "transcribe") -> Transcript:
+        self.borders.append(audio.offset)
+        first = -(-audio.offset // self.STEP)
+        places = range(first, -(-audio.end // self.STEP))
+        words = (
+            Word(WORDS[place % len(WORDS)], place * self.STEP, min(place * self.STEP + 6000, audio.end), 1.0)
+            for place in places
+        )
+        return Transcript(tuple(words), EN)
+
+
+async def test_speech_without_a_pause_is_cut_and_its_sentences_are_translated_whole(
+    spool: SpeechSpool, tmp_path: Path
+) -> None:
+    journal = tmp_path / "journal"
+    ears = Reader()
+    with_engines = local(ears, ScriptedTranslator(journal=journal), ScriptedSynthesizer())
+    sentence = " ".join(WORDS)
+    whole = 17
+    samples = tone(whole * len(WORDS) / 2, ASR_RATE_HZ).samples
+    fitted = await dub(samples, with_engines, spool)
+    within = [border for border in ears.borders if border % (len(WORDS) * Reader.STEP)]
+    assert len(within) > 1, "chunks begin in the middle of sentences"
+    translated = [text for call in Journal(journal).read() for text in call.items]
+    assert set(translated) == {sentence}, "and part none"
+    assert [item.segment.sentence.text for item in fitted] == [sentence] * whole
+    starts = [item.segment.sentence.start for item in fitted]
+    assert starts == [number * len(WORDS) * Reader.STEP for number in range(whole)]
 
 
 async def test_silence_has_nothing_to_dub(spool: SpeechSpool) -> None:
