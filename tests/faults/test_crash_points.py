@@ -30,7 +30,7 @@ from octavia_stream.jobs.job import AudioDubbingOptions, Job
 from octavia_stream.runtime import Runtime
 from tests.api.conftest import eventually
 from tests.api.polar_server import TOKEN, PolarServer
-from tests.faults import walks_of_calls, walks_of_messages, walks_of_uploads  # noqa: F401  (they join WALKS)
+from tests.faults import walks_of_calls, walks_of_edits, walks_of_messages, walks_of_uploads  # noqa: F401  (they join WALKS)
 from tests.faults.lives import answering_life, api_life, worker_life
 from tests.faults.neighbours import Hooked, Post, hooked, post_office
 from tests.faults.server import FREE, GUARD_S, PACKAGE, PASSWORD, PRICES, SECRET, SUBTITLES, WALKS, Server, walk

@@ -1,0 +1,177 @@
+"""A finished dub is edited: only what depends on the edit is made again, and every version stays."""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from octavia_stream.runtime import Runtime
+from octavia_stream.testing import Journal
+from tests.api.conftest import Person
+from tests.api.test_kinds import SPEECH, artifacts, fetched, finished, journal, upload, worker  # noqa: F401  (fixtures)
+
+pytestmark = pytest.mark.services
+
+
+@pytest.fixture
+async def dub(alice: Person) -> dict[str, Any]:
+    """A dub of a recording, done."""
+    source = await upload(alice, SPEECH, "audio")
+    return await finished(alice, "audio-translate", upload_id=source["id"], target_language="pt")
+
+
+@pytest.fixture
+async def streamed(alice: Person) -> dict[str, Any]:
+    """The same, watched."""
+    source = await upload(alice, SPEECH, "audio")
+    return await finished(alice, "audio-translate", upload_id=source["id"], target_language="pt", stream=True)
+
+
+async def segments(somebody: Person, job: dict[str, Any], **asked: Any) -> dict[str, Any]:
+    answer = await somebody.http.get(f"/api/v1/jobs/{job['id']}/segments", params=asked)
+    assert answer.status_code == 200, answer.text
+    page: dict[str, Any] = answer.json()
+    return page
+
+
+async def refused(somebody: Person, job: dict[str, Any], *edits: dict[str, Any], version: int = 1) -> tuple[int, str]:
+    answer = await somebody.http.patch(
+        f"/api/v1/jobs/{job['id']}/segments", json={"version": version, "edits": list(edits)}
+    )
+    return answer.status_code, answer.json()["detail"]
+
+
+async def edited(somebody: Person, job: dict[str, Any], *edits: dict[str, Any], version: int = 1) -> dict[str, Any]:
+    """The job when its next version is done."""
+    where = f"/api/v1/jobs/{job['id']}"
+    answer = await somebody.http.patch(f"{where}/segments", json={"version": version, "edits": list(edits)})
+    assert answer.status_code == 202, answer.text
+    assert (answer.json()["version"], answer.headers["location"]) == (version + 1, where)
+    async with asyncio.timeout(90):
+        while True:
+            now: dict[str, Any] = (await somebody.http.get(where)).json()
+            if now["status"] not in {"pending", "processing"}:
+                assert now["status"] == "completed", now["error"]
+                assert now["version"] == version + 1
+                return now
+            # What there was is there all the time.
+            assert (await somebody.http.get(f"{where}/download")).status_code == 200
+            await asyncio.sleep(0.1)
+
+
+async def nonsense_is_refused(alice: Person, dub: dict[str, Any]) -> None:
+    """Each in one sentence, and nothing happens."""
+    listed = (await segments(alice, dub))["segments"]
+    first, second, last = listed[0], listed[1], listed[-1]
+    said = {"edit": "translation", "id": first["id"], "text": "Bom dia."}
+    for edits, words in (
+        ([said | {"id": 999}], "no segment 999"),
+        ([said | {"text": first["lines"][0]["text"]}], "change nothing"),
+        ([said | {"language": "en"}], "no dub in English"),
+        ([said, said | {"text": "Boa noite."}], "edited twice"),
+        ([{"edit": "voice", "id": first["id"], "voice": "nobody"}], "no voice 'nobody'"),
+        ([{"edit": "retime", "id": second["id"], "start_s": 0.1, "end_s": second["end_s"]}], "has ended"),
+        ([{"edit": "retime", "id": last["id"], "start_s": last["start_s"], "end_s": 999}], "not after the sound"),
+        ([{"edit": "split", "id": first["id"], "at_s": 900, "texts": ["a", "b"]}], "split it within"),
+        ([{"edit": "merge", "id": last["id"]}], "the last one"),
+        ([{"edit": "merge", "id": first["id"]}, said], "edited twice"),
+    ):
+        status, detail = await refused(alice, dub, *edits)
+        assert (status, words in detail) == (422 if "voice" in words else 400, True), detail
+    for text in ("", "   ", "a\nb", "x" * 1001):
+        assert (await refused(alice, dub, said | {"text": text}))[0] == 400
+    assert (await refused(alice, dub, said, version=2))[0] == 404
+    status = (await alice.http.get(f"/api/v1/jobs/{dub['id']}")).json()
+    assert (status["status"], status["version"]) == ("completed", 1)
+
+
+async def test_a_line_that_is_edited_costs_one_call_and_leaves_the_version_before(
+    alice: Person,
+    dub: dict[str, Any],
+    journal: Journal,  # noqa: F811
+) -> None:
+    before = await segments(alice, dub)
+    first, *others = before["segments"]
+    assert (before["version"], before["versions"], before["total"]) == (1, 1, len(others) + 1)
+    assert first["lines"][0]["text"] == f"pt: {first['text']}"
+    old, _, _ = await fetched(alice, dub, "dub.flac")
+    asked = len(journal.read())
+    now = await edited(alice, dub, {"edit": "translation", "id": first["id"], "text": "Bom dia."})
+    assert [(call.stage, call.items) for call in journal.read()[asked:]] == [("synthesize", ["Bom dia."])]
+    after = await segments(alice, dub)
+    assert (after["version"], after["versions"]) == (2, 2)
+    assert after["segments"][0]["lines"][0] | {"text": "", "by_hand": False} != first["lines"][0] | {"text": ""}
+    assert (after["segments"][0]["lines"][0]["text"], after["segments"][0]["lines"][0]["by_hand"]) == ("Bom dia.", True)
+    assert after["segments"][1:] == others
+    assert artifacts(now) == artifacts(dub)
+    assert (await fetched(alice, now, "pt.srt"))[0].count(b"Bom dia.") == 1
+    new, _, _ = await fetched(alice, now, "dub.flac")
+    assert new != old
+    versions = (await alice.http.get(f"/api/v1/jobs/{dub['id']}/versions")).json()["versions"]
+    assert [(one["number"], one["base"], len(one["edits"])) for one in versions] == [(2, 1, 1), (1, None, 0)]
+    for one, content in zip(versions, (new, old), strict=True):
+        assert (await alice.http.get(one["artifacts"][0]["url"])).content == content
+    assert (await segments(alice, dub, version=1))["segments"] == before["segments"]
+    assert (await alice.http.get(f"/api/v1/jobs/{dub['id']}/download?version=3")).status_code == 404
+    status, detail = await refused(alice, dub, {"edit": "translation", "id": first["id"], "text": "Boa noite."})
+    assert (status, "Version 1 was read, and the newest is 2" in detail) == (409, True), "somebody was faster"
+
+
+async def test_what_was_heard_is_translated_anew_wherever_it_is_changed(
+    alice: Person,
+    dub: dict[str, Any],
+    journal: Journal,  # noqa: F811
+) -> None:
+    first, second, *_ = (await segments(alice, dub))["segments"]
+    now = await edited(alice, dub, {"edit": "transcript", "id": first["id"], "text": "Good morning."})
+    assert next(one["lines"][0]["text"] for one in (await segments(alice, now))["segments"]) == "pt: Good morning."
+    middle = round((second["start_s"] + second["end_s"]) / 2, 2)
+    asked = len(journal.read())
+    split = {"edit": "split", "id": second["id"], "at_s": middle, "texts": ["Ladies", "and gentlemen."]}
+    now = await edited(alice, now, split, version=2)
+    stages = [call.stage for call in journal.read()[asked:]]
+    assert (stages.count("translate"), stages.count("transcribe")) == (2, 0)
+    parts = (await segments(alice, now))["segments"]
+    assert [one["index"] for one in parts] == list(range(len(parts)))
+    assert [one["lines"][0]["text"] for one in parts[1:3]] == ["pt: Ladies", "pt: and gentlemen."]
+    assert (parts[1]["end_s"], parts[2]["start_s"], parts[1]["id"]) == (middle, middle, second["id"])
+    assert parts[2]["id"] not in {one["id"] for one in (await segments(alice, now, version=2))["segments"]}
+    now = await edited(alice, now, {"edit": "merge", "id": second["id"]}, version=3)
+    whole = (await segments(alice, now))["segments"][1]
+    assert (whole["text"], whole["start_s"], whole["end_s"]) == (
+        "Ladies and gentlemen.",
+        second["start_s"],
+        second["end_s"],
+    )
+
+
+async def test_nonsense_is_refused_and_a_segment_is_moved_and_spoken_by_somebody_else(
+    alice: Person, streamed: dict[str, Any], runtime: Runtime
+) -> None:
+    dub = streamed
+    await nonsense_is_refused(alice, dub)
+    first, second, *_ = (await segments(alice, dub))["segments"]
+    voices = (await alice.http.get("/api/v1/voices?language=pt")).json()["voices"]
+    other = next(voice["id"] for voice in voices if voice["id"] != first["lines"][0]["voice"])
+    later = {"edit": "retime", "id": second["id"], "start_s": second["start_s"] + 0.3, "end_s": second["end_s"]}
+    now = await edited(alice, dub, {"edit": "voice", "id": first["id"], "voice": other}, later)
+    there = (await segments(alice, now))["segments"]
+    assert [one["lines"][0]["voice"] for one in there[:2]] == [other, second["lines"][0]["voice"]]
+    assert there[1]["start_s"] == pytest.approx(second["start_s"] + 0.3)
+    assert there[1]["lines"][0]["start_s"] >= there[1]["start_s"]
+    assert there[0]["slot_end_s"] == there[1]["start_s"]
+    master = await alice.http.get(f"/api/v1/jobs/{dub['id']}/stream/index.m3u8")
+    epoch = (await runtime.jobs.get(UUID(now["id"]), alice.id)).artifacts[0].key.split("/")[3]
+    assert f"{epoch}/dub.m3u8" in master.text
+
+
+async def test_a_job_without_segments_says_so(alice: Person) -> None:
+    source = await upload(alice, SPEECH, "audio")
+    wish = {"upload_id": source["id"], "target_language": "pt"}
+    waiting = (await alice.http.post("/api/v1/jobs/audio-translate/create", json=wish)).json()
+    written = await finished(alice, "subtitle-generate", upload_id=source["id"])
+    for job, words in ((waiting, "The job is pending"), (written, "No segments are kept")):
+        answer = await alice.http.get(f"/api/v1/jobs/{job['id']}/segments")
+        assert (answer.status_code, words in answer.json()["detail"]) == (409, True)
+        assert (await refused(alice, job, {"edit": "merge", "id": 0}))[0] == 409
