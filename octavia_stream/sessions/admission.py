@@ -60,7 +60,7 @@ class Admission:
             self._idle = self.cpu
         elif not self._admitted_at:
             least = LEAST_COST_CORES / self._cores
-            self._cost += SMOOTHING * (max((self.cpu - self._idle) / sessions, least) - self._cost)
+            self._cost = max((self.cpu - self._idle) / sessions, least)
 
     def admit(self, now: float, sessions: int, loop_lag_s: float) -> None:
         """Let one more in, or raise Overloaded."""

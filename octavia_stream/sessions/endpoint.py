@@ -183,8 +183,8 @@ async def socket(request: web.Request) -> web.StreamResponse:
     tasks = [asyncio.create_task(_send_records(ws, session, after), name="socket records")]
     if listener is not None:
         tasks.append(asyncio.create_task(_send_sound(ws, SocketVoice(listener)), name="socket sound"))
+    ears = SocketEars(line.push if line is not None else None)
     try:
-        ears = SocketEars(line.push if line is not None else None)
         async for message in ws:
             if message.type == WSMsgType.BINARY:
                 ears.hear(message.data)
@@ -195,6 +195,7 @@ async def socket(request: web.Request) -> web.StreamResponse:
                 if line is not None:
                     session.close_line(line, reason)
     finally:
+        ears.finish()
         if line is not None:
             session.close_line(line, reason)
         if listener is not None:

@@ -2,24 +2,28 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 TICK_S = 0.05
+IDLE_TICK_S = 1.0
 KEPT_TICKS = 600
-"""Half a minute."""
+"""Half a minute of them."""
 
 
 class LoopLag:
-    """Measures the loop that it runs on; costs twenty wake-ups a second."""
+    """Measures the loop that it runs on: twenty times a second while there is something to be late with."""
 
-    def __init__(self) -> None:
+    def __init__(self, busy: Callable[[], bool]) -> None:
+        self._busy = busy
         self._late: deque[float] = deque(maxlen=KEPT_TICKS)
 
     async def run(self) -> None:
         """Until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + TICK_S
-            await asyncio.sleep(TICK_S)
+            pause = TICK_S if self._busy() else IDLE_TICK_S
+            due = loop.time() + pause
+            await asyncio.sleep(pause)
             self._late.append(max(loop.time() - due, 0.0))
 
     def p99_s(self) -> float:

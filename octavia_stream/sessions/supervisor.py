@@ -74,7 +74,7 @@ class Supervisor:
         self._nodes = nodes
         self._recorder_for = recorder_for
         self._admission = admission or Admission(settings)
-        self._lag = LoopLag()
+        self._lag = LoopLag(lambda: bool(self._sessions))
         self._sessions: dict[UUID, HostedSession] = {}
         self._opening: set[UUID] = set()
         self._hosting: dict[UUID, asyncio.Task[None]] = {}
