@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+import httpx
 from rich.console import Console
 
 from benchmarks import recording
@@ -21,6 +22,7 @@ from benchmarks.api_section import measure_api
 from benchmarks.calls import Call, CallJournal, SynthesizeCall
 from benchmarks.copying import measure_copying
 from benchmarks.detector import load_detector
+from benchmarks.fairness import measure_fairness
 from benchmarks.figure import Section
 from benchmarks.flat_out import load_engines
 from benchmarks.hours_section import LONG_MINUTES, measure_first, measure_hours
@@ -35,12 +37,14 @@ from benchmarks.talk import WARM_UP, Talk, excerpt, whole_talk
 from octavia_stream.config import CacheSettings, Settings
 from octavia_stream.errors import OctaviaError
 
-PARTS = ("speed", "memory", "quality", "overhead", "copy", "api", "long", "hours")
+PARTS = ("speed", "memory", "quality", "overhead", "copy", "api", "long", "hours", "fairness")
 USUAL_PARTS = PARTS[:6]
 """The others take an hour together, and are measured when asked for."""
 MOST_WARM_UPS = 4
 FAILURES = (
     OctaviaError,
+    OSError,
+    httpx.HTTPError,
     TimeoutError,
     threading.BrokenBarrierError,
     subprocess.SubprocessError,
@@ -76,6 +80,8 @@ class Bench:
         if "hours" in parts:
             await self._part("Ten minutes watched", self._measure_first)
             await self._part("Hours", self._measure_hours)
+        if "fairness" in parts:
+            await self._part("Fairness", self._measure_fairness)
 
     async def _part(self, name: str, measure: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -142,6 +148,11 @@ class Bench:
         minutes = self.minutes or LONG_MINUTES
         self._say(f"Dubbing {minutes:g} minutes with the light voice, five and ten before")
         self.sections.append(await measure_hours(minutes, self.settings, self.directory))
+
+    async def _measure_fairness(self) -> None:
+        self._say("Dubbing for nine users, without and behind a long job of another")
+        section = await measure_fairness(self.talk, self.settings, self.directory, quick=self.quick)
+        self.sections.append(section)
 
     def _say(self, what: str) -> None:
         self.console.print(f"{what} …", highlight=False)
