@@ -10,8 +10,8 @@ from octavia_stream.config import ApiSettings
 
 _TUS_HEADERS = ["Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata", "Upload-Checksum"]
 SENT = [
-    *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "If-Range", "Last-Event-ID", "Range"),
-    *("X-HTTP-Method-Override", "X-Request-ID", "Upload-Defer-Length", "Upload-Concat"),
+    *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "If-Range"),
+    *("Last-Event-ID", "Range", "X-HTTP-Method-Override", "X-Request-ID", "Upload-Defer-Length", "Upload-Concat"),
     *_TUS_HEADERS,
 ]
 """Request headers that a page may set."""

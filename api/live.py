@@ -4,7 +4,7 @@ Their sound comes and goes by `api.live_doors` (WebRTC) and `api.live_sockets`.
 """
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -15,13 +15,14 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from api.auth import PROTECTED, grant_of
 from api.errors import problems
 from api.identity import for_keys
+from api.job_kinds import LanguageTag, VoiceName
 from api.languages import reach_of
 from api.services import OwnerId, Services, TeamOfQuery, TheServices, WhoAsks
 from octavia_stream.errors import InvalidRequest, NotFound, OctaviaError
 from octavia_stream.languages import language_name, parse_language
-from octavia_stream.live.options import LiveOptions, LiveTarget
+from octavia_stream.live.options import MAX_TARGETS, Latency, LiveOptions, LiveTarget, OriginalSound
 from octavia_stream.sessions.session import RESUME_S, UNUSED_S, ListenerLink, LiveSession, SessionStatus
-from octavia_stream.webrtc.turn import IceServer, ice_servers
+from octavia_stream.webrtc.turn import ice_servers
 
 MAX_PAGE = 100
 LiveId = FromPath[UUID]
@@ -31,11 +32,44 @@ LinkName = Annotated[
 ]
 
 
-class LiveOrder(LiveOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What to do with what will be said."""
+class TargetOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One language that goes out."""
+
+    language: LanguageTag
+    voice: VoiceName | None = None
+    """For the first speaker; others get voices that differ. None: the language's default."""
+    captions_only: bool = False
+
+
+class LiveTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What to do with what will be said; `LiveOptions` says more."""
+
+    targets: Annotated[list[TargetOrder], msgspec.Meta(min_length=1, max_length=MAX_TARGETS)]
+    source: LanguageTag | None = None
+    """What is spoken; None lets the first seconds decide."""
+    latency: Latency = "balanced"
+    original: OriginalSound = "silent"
+    own_language: Literal["silent", "pass"] = "silent"
+    """What becomes of speech that is in the target language already."""
+    max_lag_s: Annotated[float, msgspec.Meta(ge=2.0, le=30.0)] = 8.0
+    """When the ear-voice span passes this, pauses are shortened, speech is hurried, and at last phrases are dropped."""
+    record: bool = False
+    """Keep the sound that comes in, so that a job can dub it afterwards."""
+
+
+class LiveOrder(LiveTerms, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A session to begin."""
 
     team_id: UUID | None = None
     """A team that you are in: it pays, and its people see the session."""
+
+
+class IceServerView(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One entry of `iceServers`, as browsers take it."""
+
+    urls: list[str]
+    username: str | None = None
+    credential: str | None = None
 
 
 class LiveView(msgspec.Struct, frozen=True):
@@ -43,7 +77,7 @@ class LiveView(msgspec.Struct, frozen=True):
 
     id: UUID
     status: SessionStatus
-    options: LiveOptions
+    options: LiveTerms
     heard_s: float
     """Sound that was taken in, over all speakers, in seconds."""
     credits_per_minute: int
@@ -71,7 +105,7 @@ class NewLiveView(LiveView, frozen=True, kw_only=True):
     """A WebSocket for sound as PCM, with the event names of OpenAI's realtime translation."""
     events_url: str
     """A WebSocket for captions and everything else that happens."""
-    ice_servers: list[IceServer]
+    ice_servers: list[IceServerView]
     expires: datetime
     """The session ends when nobody has spoken by then."""
     resume_s: float
@@ -88,7 +122,7 @@ class LivePage(msgspec.Struct, frozen=True):
 class IceServersView(msgspec.Struct, frozen=True):
     """As `RTCPeerConnection` takes them."""
 
-    ice_servers: list[IceServer]
+    ice_servers: list[IceServerView]
 
 
 class NewLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -148,7 +182,7 @@ async def create_session(
         whep_urls=_whep_urls(session, request, services),
         socket_url=f"{_sockets(request, services)}/{session.id}/socket",
         events_url=f"{_sockets(request, services)}/{session.id}/events",
-        ice_servers=ice_servers(services.runtime.settings.live, session.id.hex),
+        ice_servers=_ice_servers(session.id, services),
         expires=session.created_at + timedelta(seconds=UNUSED_S),
         resume_s=RESUME_S,
     )
@@ -211,7 +245,7 @@ async def end_session(live_id: LiveId, owner_id: OwnerId, services: TheServices)
 )
 async def list_ice_servers(identity: WhoAsks, services: TheServices) -> IceServersView:
     """With credentials that are good for a while."""
-    return IceServersView(ice_servers(services.runtime.settings.live, identity.account_id.hex))
+    return IceServersView(_ice_servers(identity.account_id, services))
 
 
 @post(
@@ -291,12 +325,20 @@ def _checked(data: LiveOrder, services: Services) -> LiveOptions:
     languages = [target.language for target in targets]
     if twice := [language for language in languages if languages.count(language) > 1]:
         raise InvalidRequest(f"{language_name(twice[0])} is named twice.")
-    asked = {field: getattr(data, field) for field in LiveOptions.__struct_fields__}
+    asked = {field: getattr(data, field) for field in LiveTerms.__struct_fields__}
     return LiveOptions(**{**asked, "source": source, "targets": tuple(targets)})
 
 
 def _view(session: LiveSession) -> LiveView:
-    return LiveView(**{field: getattr(session, field) for field in LiveView.__struct_fields__})
+    found = {field: getattr(session, field) for field in LiveView.__struct_fields__}
+    terms = msgspec.convert(msgspec.to_builtins(session.options), LiveTerms)
+    return LiveView(**{**found, "options": terms})
+
+
+def _ice_servers(client: UUID, services: Services) -> list[IceServerView]:
+    """client: whom TURN's logs show."""
+    servers = ice_servers(services.runtime.settings.live, client.hex)
+    return [IceServerView(list(server.urls), server.username, server.credential) for server in servers]
 
 
 def live_base(request_base: str, services: Services) -> str:

@@ -16,8 +16,8 @@ GRACE_S = 10
 """How long answers under way may take once the server is asked to stop."""
 PING_INTERVAL_S = 15.0
 PING_TIMEOUT_S = 15.0
-MAX_WEBSOCKET_MESSAGE_BYTES = 16 * 1024
-"""Clients have nothing to say on our sockets."""
+MAX_WEBSOCKET_MESSAGE_BYTES = 320 * 1024
+"""Four seconds of sound in base64; on other sockets clients have nothing to say."""
 
 
 class ApiServer(uvicorn.Server):
