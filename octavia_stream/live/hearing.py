@@ -111,6 +111,8 @@ class Hearing:
         """What they speak, as far as that is known."""
         self._believed = source
         """The same for the utterance that is going on."""
+        self._asked_in: Language | None = None
+        """The language of the last question."""
         self._cutter = PhraseCutter(self.language or Language("und"), options.phrasing)
         self._from = speaker.position
         """What comes before is done with."""
@@ -195,8 +197,11 @@ class Hearing:
     async def _ask(self, question: _Question) -> None:
         audio = self._listening.sound.cut(question.start, question.end)
         began = self._clock()
+        # A word or two do not tell a language.
+        short = self.language if question.seconds < LISTENED_S / 2 else None
+        self._asked_in = self._believed or short
         try:
-            answer = await self._reliance.call(lambda: self._transcriber.transcribe(audio, self._believed, "follow"))
+            answer = await self._reliance.call(lambda: self._transcriber.transcribe(audio, self._asked_in, "follow"))
         except OctaviaError:
             # No retry helps: go on behind this.
             self._from = question.end
@@ -208,33 +213,38 @@ class Hearing:
         self._call_s += 0.3 * (self._clock() - began - self._call_s)
         self._asked_until = max(self._asked_until, question.end)
         self._hear(answer, question)
-        if question.final:
-            self._close(question)
 
     def _hear(self, answer: Transcript, question: _Question) -> None:
         words = _sense(answer.words)
-        if not self._believe(answer, question):
-            words = ()
+        usable = self._believe(answer, question)
+        if question.final and words and not usable and self._believed is not None:
+            # They were heard in the wrong language: the next question is the same, in the right one.
+            return
         longest = question.seconds >= LONGEST_S
-        committed = self._agreement.push(words, final=question.final)
+        committed = self._agreement.push(words if usable else (), final=question.final)
         if longest and not question.final and self._agreement.tail:
             committed += self._agreement.force(_LEFT_OPEN)
         self._commit(committed, over=question.final)
         if question.seconds > LET_GO_S and not question.final:
             self._let_go(question, at_once=longest)
+        if question.final:
+            self._close(question)
 
     def _believe(self, answer: Transcript, question: _Question) -> bool:
         """Settle what is spoken; whether the words can be used."""
-        if self._believed is not None:
+        if self._asked_in is not None:
             return True
         if not answer.words:
             return False
-        known = answer.language == self.language
-        sure = answer.language_probability >= SURE or question.seconds >= LISTENED_S or question.final
-        if not (sure or known):
+        sure = answer.language_probability >= SURE
+        if not sure and self.language is not None and answer.language != self.language:
+            # Nobody changes the language for a word or two.
+            self._believed = self.language if question.final or question.seconds >= LISTENED_S else None
+            return False
+        if not (sure or self.language is not None or question.final or question.seconds >= LISTENED_S):
             return False
         self._believed = answer.language
-        if not known:
+        if answer.language != self.language:
             self.language = answer.language
             self._cutter = PhraseCutter(answer.language, self._options.phrasing)
             self._journal.write(LanguageHeard(self._speaker.speaker_id, answer.language))

@@ -1,6 +1,7 @@
 """A whole conversation in virtual time: what is said comes out in every language, in order, once, and not too late."""
 
 import asyncio
+from dataclasses import replace
 from itertools import pairwise
 
 import msgspec
@@ -8,7 +9,11 @@ import numpy as np
 import pytest
 
 from benchmarks.live_measures import measure
+from octavia_stream.asr.transcriber import AsrTask
+from octavia_stream.asr.transcript import Transcript
+from octavia_stream.audio.chunk import AudioChunk
 from octavia_stream.errors import EngineUnavailable, NotFound, Overloaded, UnsupportedLanguage
+from octavia_stream.languages import Language
 from octavia_stream.live.events import (
     Caption,
     LanguageHeard,
@@ -23,7 +28,7 @@ from octavia_stream.live.frame import FRAME_SAMPLES
 from octavia_stream.live.options import LiveOptions, LiveTarget
 from octavia_stream.live.room import LiveRoom
 from octavia_stream.live.state import RoomState
-from octavia_stream.testing import LevelDetector
+from octavia_stream.testing import FollowingTranscriber, LevelDetector
 from octavia_stream.virtual_time import VirtualTimeLoop
 from tests.live.conftest import (
     EN,
@@ -154,6 +159,29 @@ def test_speech_in_the_target_language_stays_silent_unless_it_may_pass() -> None
     assert first.of(PhraseSpoken) == []
     then = in_virtual_time(talk(engines, {"ann": sound_of(words, 5.0)}, passing))
     assert sum(one.duration_s for one in then.of(PhraseSpoken)) == pytest.approx(8 * 0.35, abs=0.05)
+
+
+def test_a_word_that_sounds_foreign_changes_no_language() -> None:
+    words = (
+        words_at("this is how it begins here") + words_at("oh well", start_s=5.0) + words_at("it goes on", start_s=8.0)
+    )
+
+    class Unsure:
+        """Takes short stretches for Welsh."""
+
+        async def transcribe(
+            self, audio: AudioChunk, language: Language | None, task: AsrTask = "transcribe"
+        ) -> Transcript:
+            heard = FollowingTranscriber(words, language or EN).transcribe(audio, language, task)
+            doubtful = language is None and audio.duration_s < 2
+            return Transcript(heard.words, Language("cy"), 0.4) if doubtful else heard
+
+    engines = replace(scripted(words), transcriber=Unsure())
+    options = LiveOptions(targets=(LiveTarget(PT),))
+    conversation = in_virtual_time(talk(engines, {"ann": sound_of(words, 10.0)}, options))
+    assert conversation.of(LanguageHeard) == [LanguageHeard("ann", EN)]
+    finals = [one.text for one in conversation.of(Caption) if one.source and one.final]
+    assert " ".join(finals) == "this is how it begins here oh well it goes on"
 
 
 def test_captions_alone_are_not_spoken(delays: Delays) -> None:
