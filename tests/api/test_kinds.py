@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import re
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -26,7 +27,7 @@ from octavia_stream.models.registry import Registry
 from octavia_stream.runtime import Runtime
 from octavia_stream.scheduling.share import alike
 from octavia_stream.testing import Journal, ScriptedSynthesizer, ScriptedTranscriber, ScriptedTranslator
-from tests.api.conftest import DATA, PASSWORD, VIDEO, Person
+from tests.api.conftest import DATA, PASSWORD, VIDEO, Person, person
 from tests.media.studio import packet_digests, packet_times
 
 pytestmark = pytest.mark.services
@@ -486,6 +487,15 @@ async def test_a_dub_s_languages_and_voices_have_to_make_sense(alice: Person) ->
     assert answer.json()["options"]["target_language"] == "pt"
 
 
+async def test_only_streams_are_transcoded(alice: Person) -> None:
+    source = (await upload(alice, VIDEO, "video"))["id"]
+    wish = {"upload_id": source, "target_language": "pt", "transcode": True}
+    refused = await alice.http.post("/api/v1/jobs/video-translate/create", json=wish)
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_request")
+    made = await alice.http.post("/api/v1/jobs/video-translate/create", json=wish | {"stream": True})
+    assert (made.json()["options"]["stream"], made.json()["options"]["transcode"]) == (True, True)
+
+
 async def test_each_kind_says_what_it_cannot_work_on(alice: Person, tmp_path: Path) -> None:
     path = tmp_path / "film.srt"
     path.write_text(SRT)
@@ -551,7 +561,7 @@ async def test_what_is_no_subtitle_file_is_refused_and_not_kept(
 
 
 async def test_the_command_line_writes_translates_and_speaks(
-    alice: Person, address: str, runtime: Runtime, tmp_path: Path
+    alice: Person, address: str, runtime: Runtime, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     account, out, settings = Credentials(alice.email, PASSWORD), tmp_path / "out", runtime.settings
     film = tmp_path / "film.en.srt"
@@ -563,8 +573,15 @@ async def test_the_command_line_writes_translates_and_speaks(
             account,
             settings,
         )
-        drawn = DubOrder(VIDEO, ("pt",), None, (), out, -24.0, False, None, start_s=2.0, end_s=4.5, burn_in=True)
+        said = capsys.readouterr().out
+        assert "Quality (Portuguese): 100% of the sentences said" in said
+        assert "Quality (English): 100% of the sentences said" in said
+        drawn = DubOrder(
+            VIDEO, ("pt",), None, (), out, -24.0, False, None, start_s=2.0, end_s=4.5, burn_in=True, stream=True
+        )
         await dub(drawn, address, account, settings)
+        said = capsys.readouterr().out
+        assert re.search(rf"Watch what is dubbed: {address}/api/v1/jobs/[0-9a-f-]+/stream/index.m3u8", said)
         await subtitle(SubtitleOrder(film, ("pt",), "en", out), address, account, settings)
         await subtitle(SubtitleOrder(SPEECH, ("pt",), None, out, end_s=6.0), address, account, settings)
         await speak(SpeechOrder(film, "pt", "en", None, out, container="flac"), address, account, settings)
@@ -585,3 +602,54 @@ async def test_every_subtitle_file_is_taken_as_it_is(alice: Person, path: Path) 
     assert found["subtitles"]["cues"] >= 1
     assert found["duration_s"] > 0
     assert bool(found["warnings"]) == path.stem.startswith(("bad", "missing", "invalid"))
+
+
+ADVERT = "Brought to you by those who paid for it."
+TWICE = f"""1
+00:00:01,000 --> 00:00:04,000
+{ADVERT}
+
+2
+00:00:10,000 --> 00:00:13,000
+Something else is said here.
+
+3
+00:00:20,000 --> 00:00:23,000
+{ADVERT}
+"""
+
+
+async def test_what_comes_again_is_made_once_in_all_jobs_of_one_owner(
+    address: str, bob: Person, journal: Journal, tmp_path: Path
+) -> None:
+    async with person(address) as somebody_new:
+        await check_that_it_is_made_once(somebody_new, bob, journal, tmp_path)
+
+
+async def check_that_it_is_made_once(alice: Person, bob: Person, journal: Journal, tmp_path: Path) -> None:
+    async def job_of(somebody: Person, file: Path, file_type: str, kind: str, **wish: Any) -> tuple[bytes, list[str]]:
+        """The first result, and which texts and chunks engines were asked for."""
+        before = len(journal.read())
+        source = await upload(somebody, file, file_type)
+        job = await finished(somebody, kind, upload_id=source["id"], source_language="en", **wish)
+        asked = [item for call in journal.read()[before:] for item in call.items]
+        return (await fetched(somebody, job, artifacts(job)[0]))[0], asked
+
+    subtitles = tmp_path / "advert.srt"
+    subtitles.write_text(TWICE)
+    spoken = [
+        await job_of(somebody, subtitles, "subtitle", "subtitle-to-audio", target_language="pt", container="flac")
+        for somebody in (alice, alice, bob)
+    ]
+    lines = sorted([ADVERT, "Something else is said here."])
+    assert sorted(spoken[0][1]) == sorted([*lines, *(f"pt: {line}" for line in lines)])
+    assert spoken[1][1] == [], "all of it was made for the first job"
+    assert sorted(spoken[2][1]) == sorted(spoken[0][1]), "nobody hears of what was made for somebody else"
+    assert spoken[0][0] == spoken[1][0] == spoken[2][0]
+    to_dub = {"file": SPEECH, "file_type": "audio", "kind": "audio-translate", "container": "flac"}
+    first, again = [await job_of(alice, target_language="pt", **to_dub) for _ in range(2)]
+    assert first[1]
+    assert again == (first[0], [])
+    _, other = await job_of(alice, target_language="es", **to_dub)
+    assert other
+    assert not any(item.replace("-", "").isdigit() for item in other), "what was heard was heard"

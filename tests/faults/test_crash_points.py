@@ -16,6 +16,8 @@ import uvicorn
 from pydantic import SecretStr
 
 from octavia_stream.accounts.removal import Removal
+from octavia_stream.accounts.standing import Grant
+from octavia_stream.audio.chunk import ASR_RATE_HZ
 from octavia_stream.config import (
     BillingSettings,
     CacheSettings,
@@ -27,7 +29,11 @@ from octavia_stream.config import (
 )
 from octavia_stream.crash_points import CrashPoint
 from octavia_stream.jobs.job import AudioDubbingOptions, Job
+from octavia_stream.languages import Language
+from octavia_stream.live.options import LiveOptions, LiveTarget
 from octavia_stream.runtime import Runtime
+from octavia_stream.sessions.recorder import Recorder
+from octavia_stream.testing import tone
 from tests.api.conftest import eventually
 from tests.api.polar_server import TOKEN, PolarServer
 from tests.faults import walks_of_calls, walks_of_edits, walks_of_messages, walks_of_uploads  # noqa: F401  (they join WALKS)
@@ -36,6 +42,9 @@ from tests.faults.neighbours import Hooked, Post, hooked, post_office
 from tests.faults.server import FREE, GUARD_S, PACKAGE, PASSWORD, PRICES, SECRET, SUBTITLES, WALKS, Server, walk
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
+
+
+RECORDED = LiveOptions(targets=(LiveTarget(Language("pt")),), record=True)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +124,23 @@ async def a_file_is_sent_again(server: Server, point: CrashPoint) -> None:
     assert upload.id in {one.id for one in there}
     assert len(there) == (2 if point is CrashPoint.UPLOAD_RECORDED else 1)
     await server.nothing_is_off(orphans=point is CrashPoint.UPLOAD_STORED)
+
+
+@walk(CrashPoint.RECORDING_JOINED)
+async def a_recording_is_asked_for_again(server: Server, point: CrashPoint) -> None:
+    live, _ = await server.runtime.live.create(server.person, RECORDED, Grant(server.person))
+    recorder = Recorder(live.id, server.runtime.objects)
+    recorder.push("ana", 0, tone(1.0, ASR_RATE_HZ).samples)
+    recorder.finish()
+    await recorder.run()
+    await server.runtime.live.end_now(live.id, "closed")
+    where = f"/api/v1/live/sessions/{live.id}/recording"
+    await server.die(point, lambda: server.http.post(where))
+    asked = [await server.http.post(where) for _ in range(2)]
+    assert len({answer.json()["id"] for answer in asked}) == 1, asked[0].text
+    # The upload that the dead made is the person's too.
+    assert len(await server.runtime.uploads.list_uploads(server.person, 10)) == 2
+    await server.nothing_is_off(orphans=1)
 
 
 @walk(CrashPoint.UPLOAD_FORGOTTEN)
@@ -259,6 +285,8 @@ async def another_worker_goes_on(server: Server, point: CrashPoint) -> None:
     assert before <= after, "what was finished was done again"
     assert ended.artifacts
     assert ended.percent == 100.0
+    [dub] = (await server.runtime.jobs.quality(job.id, server.person)).dubs
+    assert dub.segments, "how good it is was lost"
     await server.money_is_right(job.id)
     await server.nothing_is_off()
 
