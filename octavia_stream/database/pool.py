@@ -128,18 +128,20 @@ class Database:
         pool = self._pool
         if pool is None:
             raise _unavailable()
-        connection: Connection | None = None
+        lost = True
         try:
             connection = await pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
             try:
                 yield connection
             finally:
+                # Asked now: one that was given back answers nothing any more.
+                lost = connection.is_closed()
                 await pool.release(connection, timeout=RELEASE_TIMEOUT_S)
         except _AWAY as error:
             raise _unavailable() from error
         except asyncpg.InterfaceError as error:
             # Also what a wrong call raises: only a dead connection is the server's doing.
-            if connection is None or connection.is_closed():
+            if lost:
                 raise _unavailable() from error
             raise
 
