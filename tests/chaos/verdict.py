@@ -19,7 +19,7 @@ from tests.chaos.server import Server
 from tests.chaos.victims import strays
 from tests.chaos.work import Done
 
-SETTLED_S = 45.0
+SETTLED_S = 90.0
 """By then, whatever a dead process left has been taken care of."""
 REPAIRED = ("orphan_objects", "leftover_parts")
 """What a death in the middle of a write may leave: `octavia audit --repair` removes it."""
