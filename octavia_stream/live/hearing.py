@@ -301,6 +301,9 @@ class Hearing:
         """Hear what is in a phrase no more; and at once: nothing that is committed."""
         following = [*self._cutter.pending, *self._agreement.tail] if not at_once else self._agreement.tail
         until = following[0].start if following else self._agreement.until
+        if at_once and (until is None or until <= self._from):
+            # No words in all this: it is none, but its end may be half of one.
+            until = question.end - ASR_RATE_HZ
         if until is not None and self._from < until < question.end:
             self._from = until
 

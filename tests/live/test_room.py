@@ -132,10 +132,14 @@ def test_silence_costs_nothing_and_says_nothing(delays: Delays) -> None:
     assert not conversation.of(Caption)
 
 
-def test_noise_that_has_no_words_says_nothing() -> None:
-    conversation = in_virtual_time(talk(scripted([]), {"ann": np.full(80_000, 0.1, np.float32)}))
+def test_noise_that_has_no_words_says_nothing_and_is_not_asked_about_for_ever(delays: Delays) -> None:
+    conversation = in_virtual_time(talk(scripted([], delays), {"ann": np.full(50 * 16_000, 0.1, np.float32)}))
     assert not conversation.of(PhraseSpoken)
     assert not conversation.of(Caption)
+    assert len(delays.calls) < 120
+    heard = [tuple(map(int, what.split("-"))) for _, what in delays.calls]
+    assert max(end - start for start, end in heard) <= 15 * 16_000
+    assert max(end for _, end in heard) > 49 * 16_000
 
 
 def test_everybody_in_a_room_has_a_voice_of_their_own(delays: Delays) -> None:
