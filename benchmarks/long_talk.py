@@ -70,7 +70,7 @@ async def long_talk(directory: Path, language: Language, minutes: float) -> Long
     """Written into `directory` as FLAC, at most one utterance shorter than `minutes`, and the same every time."""
     utterances = await _utterances(language)
     path = directory / f"talk-{language}-{minutes:g}.flac"
-    length = await asyncio.to_thread(_write, path, utterances, round(minutes * 60 * RATE_HZ))
+    length = await asyncio.to_thread(write_talk, path, utterances, round(minutes * 60 * RATE_HZ))
     return LongTalk(path, language, length)
 
 
@@ -101,10 +101,11 @@ def _spans(path: Path, length: int) -> list[tuple[int, int]]:
     ]
 
 
-def _write(path: Path, utterances: list[AudioChunk], longest: int) -> int:
+def write_talk(path: Path, utterances: list[AudioChunk], longest: int) -> int:
+    """Returns how many samples it has, at most `longest`."""
     written = 0
     with _FlacFile(path) as file:
-        for samples in _said(utterances):
+        for samples in said(utterances):
             if written + len(samples) > longest:
                 break
             file.write(samples)
@@ -112,7 +113,7 @@ def _write(path: Path, utterances: list[AudioChunk], longest: int) -> int:
     return written
 
 
-def _said(utterances: list[AudioChunk]) -> Iterator[NDArray[np.int16]]:
+def said(utterances: list[AudioChunk]) -> Iterator[NDArray[np.int16]]:
     """Without end: each utterance, and the pause after it."""
     chance = random.Random(SEED)  # noqa: S311  the same talk every time
     order, first = list(range(len(utterances))), True

@@ -22,6 +22,7 @@ from benchmarks.api_section import measure_api
 from benchmarks.calls import Call, CallJournal, SynthesizeCall
 from benchmarks.copying import measure_copying
 from benchmarks.detector import load_detector
+from benchmarks.editing import measure_editing
 from benchmarks.fairness import measure_fairness
 from benchmarks.figure import Section
 from benchmarks.flat_out import load_engines
@@ -37,8 +38,8 @@ from benchmarks.talk import WARM_UP, Talk, excerpt, whole_talk
 from octavia_stream.config import CacheSettings, Settings
 from octavia_stream.errors import OctaviaError
 
-PARTS = ("speed", "memory", "quality", "overhead", "copy", "api", "long", "hours", "fairness")
-USUAL_PARTS = PARTS[:6]
+PARTS = ("speed", "memory", "quality", "overhead", "copy", "edit", "api", "long", "hours", "fairness")
+USUAL_PARTS = PARTS[:7]
 """The others take an hour together, and are measured when asked for."""
 MOST_WARM_UPS = 4
 FAILURES = (
@@ -72,6 +73,8 @@ class Bench:
             await self._part("Overhead", self._measure_overhead)
         if "copy" in parts:
             await self._part("Picture copy", self._measure_copying)
+        if "edit" in parts:
+            await self._part("Editing", self._measure_editing)
         if "api" in parts:
             await self._part("API", self._measure_api)
         if "long" in parts:
@@ -126,6 +129,9 @@ class Bench:
         self._say("Dubbing with engines that cost nothing")
         section = await measure_overhead(self.talk, self.settings, self.directory, quick=self.quick)
         self.sections.append(section)
+
+    async def _measure_editing(self) -> None:
+        self.sections.append(await measure_editing(self.settings, self.directory, quick=self.quick))
 
     async def _measure_copying(self) -> None:
         self._say("Copying a picture")
