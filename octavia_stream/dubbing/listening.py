@@ -13,6 +13,9 @@ from octavia_stream.dubbing.progress import ProgressTracker
 from octavia_stream.vad.chunking import ChunkPlanner, ChunkSpan
 from octavia_stream.vad.detector import SpeechDetector
 
+FIRST_SHARE = 0.5
+"""Half a chunk is understood and spoken earlier than a whole one, and is enough to tell a language by."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpeechChunk:
@@ -31,7 +34,7 @@ class Listener:
         self._detector = detector
         self._contour = contour
         self._progress = progress
-        self._planner = ChunkPlanner()
+        self._planner = ChunkPlanner(first_share=FIRST_SHARE)
         self._kept: list[AudioChunk] = []
         self.length = 0
         """Samples heard so far."""

@@ -171,9 +171,6 @@ class _Stream:
     async def run(self) -> None:
         """Until everything is streamed. Raises what decoding, cutting or storing raise."""
         plan = self._plan
-        await self._timeline.reach(1)
-        if not self._timeline.fitted:
-            return
         copied = streamable_picture(plan.info)
         cut = Segmenter(
             plan.source,
@@ -185,10 +182,15 @@ class _Stream:
         )
         rate_hz = plan.track.rate_hz
         sound = Demuxer(plan.source, plan.track, rate_hz=rate_hz, channels=self._channels, settings=plan.media)
-        async with cut, sound, asyncio.TaskGroup() as group:
-            group.create_task(self._mixer.feed(sound, cut))
-            async for piece in cut.pieces():
-                await self._keep(piece)
+        # Both processes start while the first sentence is still on its way.
+        async with cut, sound:
+            await self._timeline.reach(1)
+            if not self._timeline.fitted:
+                return
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._mixer.feed(sound, cut))
+                async for piece in cut.pieces():
+                    await self._keep(piece)
         for playlist in self._playlists():
             await self._store.put(playlist.file, playlist.text(ended=True).encode())
         await self._announce_when_ready(ended=True)

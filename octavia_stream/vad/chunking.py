@@ -34,13 +34,17 @@ class ChunkPlanner:
         min_s: float = 22.0,
         max_pause_s: float = 8.0,
         options: EndpointerOptions | None = None,
+        *,
+        first_share: float = 1.0,
     ) -> None:
         """max_s: no chunk is longer. min_s: pauses before this are not considered for a cut, unless there is no other.
 
         max_pause_s: a longer pause ends the chunk whatever its length, so that little silence is transcribed.
+        first_share: the first chunk has this share of both lengths: who listens meanwhile hears something earlier.
         """
-        if not 0 < min_s <= max_s:
-            raise ValueError("min_s must be above 0 and at most max_s")
+        if not 0 < min_s <= max_s or not 0 < first_share <= 1:
+            raise ValueError("min_s must be above 0 and at most max_s, first_share above 0 and at most 1")
+        self._first_share = first_share
         self._max = int(max_s * ASR_RATE_HZ)
         self._min = int(min_s * ASR_RATE_HZ)
         self._max_pause = int(max_pause_s * ASR_RATE_HZ)
@@ -54,6 +58,14 @@ class ChunkPlanner:
     def needed_from(self) -> int:
         """No later chunk starts before this position: sound before it can be forgotten."""
         return self._recent_start * VAD_FRAME_SAMPLES
+
+    @property
+    def _longest(self) -> int:
+        return self._max if self._index else int(self._max * self._first_share)
+
+    @property
+    def _shortest(self) -> int:
+        return self._min if self._index else int(self._min * self._first_share)
 
     def push(self, probabilities: Probabilities) -> list[ChunkSpan]:
         """The chunks that are now decided."""
@@ -86,7 +98,7 @@ class ChunkPlanner:
         speech = [*self._pending, going_on] if going_on else self._pending
         if not speech:
             return None
-        if speech[-1].end - speech[0].start > self._max:
+        if speech[-1].end - speech[0].start > self._longest:
             return self._cut(speech)
         if not going_on and self._endpointer.position - speech[-1].end >= self._max_pause:
             return self._take(len(speech))
@@ -95,18 +107,18 @@ class ChunkPlanner:
     def _cut(self, speech: list[Utterance]) -> ChunkSpan:
         """Cut in the longest pause that is late enough, else in the last one, else where speech is least likely."""
         start = speech[0].start
-        fitting = [i for i in range(1, len(speech)) if speech[i - 1].end - start <= self._max]
+        fitting = [i for i in range(1, len(speech)) if speech[i - 1].end - start <= self._longest]
         if not fitting:
             return self._force(speech[0])
-        late = [i for i in fitting if speech[i - 1].end - start >= self._min]
+        late = [i for i in fitting if speech[i - 1].end - start >= self._shortest]
         if not late:
             return self._take(fitting[-1])
         return self._take(max(late, key=lambda i: (speech[i].start - speech[i - 1].end, i)))
 
     def _force(self, utterance: Utterance) -> ChunkSpan:
         """Split an utterance that alone is too long."""
-        first = -(-(utterance.start + self._min) // VAD_FRAME_SAMPLES)
-        last = (utterance.start + self._max) // VAD_FRAME_SAMPLES
+        first = -(-(utterance.start + self._shortest) // VAD_FRAME_SAMPLES)
+        last = (utterance.start + self._longest) // VAD_FRAME_SAMPLES
         # The centre of a frame is the cut, so that the frame that holds the limit is still out of reach.
         frames = range(min(first, last - 1), last)
         quietest = min(frames, key=lambda frame: (self._recent[frame - self._recent_start], -frame))

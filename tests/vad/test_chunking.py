@@ -98,6 +98,8 @@ def test_sound_before_needed_from_is_in_no_later_chunk() -> None:
 def test_limits_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(ValueError, match="min_s"):
         ChunkPlanner(max_s=10, min_s=20)
+    with pytest.raises(ValueError, match="first_share"):
+        ChunkPlanner(first_share=0.0)
 
 
 RUNS = st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.4, 0.6, 0.95]), st.floats(0.05, 40)), min_size=1, max_size=30)
@@ -130,3 +132,19 @@ def test_chunks_are_ordered_disjoint_bounded_and_hold_all_speech(runs: list[tupl
         for chunk in planner.push(probabilities[start : start + block])
     ]
     assert [*streamed, *planner.finish()] == chunks, "the size of the blocks does not move the cuts"
+
+
+def test_the_first_chunk_may_be_shorter_than_the_others() -> None:
+    speech = talk(*[(0.9, 3.5), (0.0, 0.5)] * 20)
+
+    lengths = [chunk.end - chunk.start for chunk in plan(speech, ChunkPlanner(first_share=0.5))]
+
+    assert 11 * ASR_RATE_HZ <= lengths[0] <= MAX // 2
+    assert all(22 * ASR_RATE_HZ <= length <= MAX for length in lengths[1:-1])
+
+
+def test_a_first_chunk_without_pauses_is_cut_where_it_must_end() -> None:
+    first, second = plan(talk((0.9, 40)), ChunkPlanner(first_share=0.5))
+
+    assert 11 <= seconds(first)[1] <= 14
+    assert second.start == first.end
