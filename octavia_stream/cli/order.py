@@ -144,7 +144,7 @@ async def _say_how_good(client: Client, job_id: str, console: Console) -> None:
     """A line for each dub, from the job's report."""
     report = (await client.job(job_id))["report"].get("quality")
     for language, figures in (report["dubs"] if report else {}).items():
-        console.print(quality_line(language, figures, several=len(report["dubs"]) > 1), highlight=False)
+        console.print(quality_line(language, figures, several=len(report["dubs"]) > 1), highlight=False, soft_wrap=True)
 
 
 def quality_line(language: str, figures: Mapping[str, Any], *, several: bool) -> str:

@@ -151,6 +151,15 @@ def test_segments_start_where_the_speech_did_and_never_overlap(english_talk: Dub
         assert any(0 <= at - clip < 1.2 for at in starts)
 
 
+def test_the_dub_is_judged_and_found_good(english_talk: Dub) -> None:
+    quality = english_talk.job["report"]["quality"]
+    assert quality["passed"], quality
+    [figures] = quality["dubs"].values()
+    assert figures["coverage"] == 1.0
+    assert figures["overlaps"] == 0
+    assert abs(figures["loudness_difference_lu"]) < 3
+
+
 def test_a_watcher_sees_the_whole_story(english_talk: Dub) -> None:
     kinds = [type(event) for event in english_talk.events]
     assert kinds.count(Analysed) == 1
