@@ -19,11 +19,13 @@ from api.identity import ANY_KEY, SCOPE_OPT, Identity
 from api.services import AnyConnection, JobId, Services, TheServices, services_of
 from octavia_stream.admin.acts import Act, Actor, Deed
 from octavia_stream.admin.jobs import JobFilter, OperatedJob
+from octavia_stream.admin.live import OperatedSession
 from octavia_stream.admin.users import Role, User
 from octavia_stream.billing.ledger import MAX_AMOUNT
 from octavia_stream.errors import InvalidRequest, NotFound
 from octavia_stream.jobs.job import JobKind, JobStatus
 from octavia_stream.jobs.retention import Cleaning, Freed
+from octavia_stream.sessions.session import SessionStatus
 from octavia_stream.telemetry.process_card import ProcessCard, present
 from octavia_stream.telemetry.state import Queue
 
@@ -78,6 +80,13 @@ class OperatedJobPage(msgspec.Struct, frozen=True):
     """Jobs, newest first."""
 
     jobs: list[OperatedJob]
+    next_before: UUID | None
+
+
+class OperatedSessionPage(msgspec.Struct, frozen=True):
+    """Live sessions, newest first."""
+
+    sessions: list[OperatedSession]
     next_before: UUID | None
 
 
@@ -200,6 +209,34 @@ async def cancel_job(job_id: JobId, data: JSONBody[Why], services: TheServices, 
 async def retry_job(job_id: JobId, data: JSONBody[Why], services: TheServices, actor: TheActor) -> OperatedJob:
     """As its owner would, and at the owner's cost. 409 unless it failed or was cancelled."""
     return await services.operated_jobs.retry(actor, job_id, data.reason)
+
+
+@get("/live", operation_id="adminListLive", summary="Everybody's live sessions", responses=problems(401, 404))
+async def list_live(
+    services: TheServices,
+    limit: PageSize = 20,
+    before: Before = None,
+    owner: Annotated[UUID | None, QueryParameter(description="An account or a team.")] = None,
+    status: Annotated[SessionStatus | None, QueryParameter()] = None,
+) -> OperatedSessionPage:
+    """How they fare and where they are; nothing of what is said in them. Newest first."""
+    statuses = None if status is None else [status]
+    found = await services.operated_sessions.list_sessions(limit + 1, before, owner, statuses)
+    return OperatedSessionPage(found[:limit], found[limit - 1].id if len(found) > limit else None)
+
+
+@post(
+    "/live/{live_id:uuid}/end",
+    operation_id="adminEndLive",
+    summary="End somebody's live session",
+    status_code=200,
+    responses=problems(401, 404, 409),
+)
+async def end_live(
+    live_id: FromPath[UUID], data: JSONBody[Why], services: TheServices, actor: TheActor
+) -> OperatedSession:
+    """As its owner would. 409 when it has ended."""
+    return await services.operated_sessions.end(actor, live_id, data.reason)
 
 
 @get("/queue", operation_id="adminQueue", summary="The queue", responses=problems(401, 404))
@@ -328,7 +365,7 @@ async def list_acts(
 admin_router = Router(
     "/admin",
     route_handlers=[
-        *(list_jobs, cancel_job, retry_job, show_queue),
+        *(list_jobs, cancel_job, retry_job, show_queue, list_live, end_live),
         *(list_users, get_user, disable_user, enable_user, correct_credits),
         *(show_nodes, show_retention, run_retention, list_acts),
     ],

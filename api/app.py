@@ -54,6 +54,7 @@ from octavia_stream.accounts.standing import Standing
 from octavia_stream.accounts.teams import TeamStore
 from octavia_stream.admin.acts import ActStore
 from octavia_stream.admin.jobs import JobDirectory
+from octavia_stream.admin.live import SessionDirectory
 from octavia_stream.admin.users import UserDirectory
 from octavia_stream.billing.orders import Orders, open_orders
 from octavia_stream.config import Settings
@@ -210,6 +211,7 @@ def _services(
         acts=acts,
         users=UserDirectory(runtime.pool),
         operated_jobs=JobDirectory(runtime.pool, runtime.jobs, acts),
+        operated_sessions=SessionDirectory(runtime.live, live, acts),
         pieces=Pieces(runtime),
         previews=Previews(runtime),
         links=Links(load_secret(settings).get_secret_value().encode()),

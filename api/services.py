@@ -25,6 +25,7 @@ from octavia_stream.accounts.standing import Standing
 from octavia_stream.accounts.teams import TeamStore
 from octavia_stream.admin.acts import ActStore
 from octavia_stream.admin.jobs import JobDirectory
+from octavia_stream.admin.live import SessionDirectory
 from octavia_stream.admin.users import UserDirectory
 from octavia_stream.billing.orders import Orders
 from octavia_stream.jobs.retention import Cleaner
@@ -58,6 +59,7 @@ class Services:
     acts: ActStore
     users: UserDirectory
     operated_jobs: JobDirectory
+    operated_sessions: SessionDirectory
     access: Access
     account_settings: AccountSettingsStore
     standing: Standing

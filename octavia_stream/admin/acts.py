@@ -25,6 +25,7 @@ ActName: TypeAlias = Literal[
     "set_tier",
     "cancel_job",
     "retry_job",
+    "end_session",
     "clean",
 ]
 

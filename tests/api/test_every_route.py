@@ -48,7 +48,7 @@ OPEN_TO: dict[str, tuple[str, ...]] = {
     EVERY_KEY: (
         *("me", "adminListJobs", "adminCancelJob", "adminRetryJob", "adminQueue", "adminListUsers", "adminGetUser"),
         *("adminDisableUser", "adminEnableUser", "adminCorrectCredits", "adminNodes", "adminRetention"),
-        *("adminRunRetention", "adminListActs"),
+        *("adminRunRetention", "adminListActs", "adminListLive", "adminEndLive"),
     ),
     NO_KEY: (
         *("logOut", "deleteMe", "listSessions", "endSession", "changePassword", "exportMe", "createKey", "listKeys"),

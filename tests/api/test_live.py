@@ -416,6 +416,22 @@ async def test_a_key_that_is_withdrawn_ends_what_it_began(anna: Person, anyone: 
     await shows(anna, answer.json(), status="ended", end_reason="withdrawn")
 
 
+async def test_administrators_see_and_end_anybody_s_session_and_that_is_written_down(
+    anna: Person, bob: Person, runtime: Runtime
+) -> None:
+    session = await begin(bob)
+    await runtime.pool.execute("update account set role = 'admin' where id = $1", anna.id)
+    found = (await anna.http.get("/api/v1/admin/live", params={"owner": str(bob.id)})).json()["sessions"]
+    assert [(one["id"], one["status"], one["languages"]) for one in found] == [(session["id"], "created", 1)]
+    path = f"/api/v1/admin/live/{session['id']}/end"
+    ended = await anna.http.post(path, json={"reason": "It disturbs the others."})
+    assert (ended.status_code, ended.json()["end_reason"]) == (200, "administrator")
+    assert (await anna.http.post(path, json={"reason": "Again."})).status_code == 409
+    acts = (await anna.http.get("/api/v1/admin/acts", params={"subject": session["id"]})).json()["acts"]
+    assert [(one["act"], one["reason"]) for one in acts] == [("end_session", "It disturbs the others.")]
+    await shows(bob, session, status="ended", end_reason="administrator")
+
+
 async def test_without_a_node_that_takes_any_it_is_said_when_to_come_again(
     anna: Person, monkeypatch: pytest.MonkeyPatch, app: Litestar
 ) -> None:
