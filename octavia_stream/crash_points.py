@@ -71,6 +71,8 @@ class CrashPoint(StrEnum):
     """The row of a job past its time is gone, what it made is not."""
     EXPIRED_UPLOAD_FORGOTTEN = "expired-upload-forgotten"
     """The row of an upload past its time is gone, its bytes are not."""
+    RECORDING_JOINED = "recording-joined"
+    """The recording of a live session is an upload, and the session does not name it."""
     MESSAGE_KEPT = "message-kept"
     """A message about a payment is kept, and Polar has not been told so."""
     ORDER_CREDITED = "order-credited"

@@ -13,6 +13,7 @@ from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.database.pool import Connection, Database, Row
 from octavia_stream.errors import Conflict, NotFound
 from octavia_stream.jobs.postgres import PostgresJobStore
+from octavia_stream.sessions.recording import let_go_of_owners
 from octavia_stream.sessions.settling import end_of_owners
 from octavia_stream.storage.objects import ObjectStore
 
@@ -109,6 +110,7 @@ async def _remove_owned(connection: Connection, owners: Sequence[UUID]) -> None:
     """Jobs and uploads, their rows now and their files later. Raises Conflict while a worker holds one of the jobs."""
     await connection.execute(_LOCK_OWNERS, owners)
     await end_of_owners(connection, owners, "removed")
+    await let_go_of_owners(connection, owners)
     jobs = await connection.fetch(_DELETE_JOBS, owners)
     if await connection.fetchval(_STILL_THERE, owners):
         raise Conflict("Your jobs are being stopped; try again in a few seconds.")

@@ -154,4 +154,9 @@ where seen.job_id is null and not exists (select from upload where upload.key = 
     and not exists (select from upload where 'previews/' || upload.id = left(seen.key, 45))
     and not exists (select from cached_result where cached_result.key = seen.key)
     and not (seen.key like 'cache/%' and exists (select from object_removal gone where gone.key = seen.key))
+    and not exists (
+        select from live_session session where 'live/' || session.id = left(seen.key, 41)
+            and (session.options ->> 'record')::boolean
+            and not exists (select from live_recording where session_id = session.id)
+    )
 """

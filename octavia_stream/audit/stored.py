@@ -62,7 +62,7 @@ async def _is_good(objects: ObjectStore, row: Row, *, content: bool) -> bool:
 
 async def orphans(database: Database, objects: ObjectStore, older_than: datetime) -> AsyncIterator[ListedObject]:
     """Objects that nothing names. Those of a job under way are not looked at."""
-    for prefix in ("jobs", "uploads", "tus", "staging", "previews", "calls", "cache"):
+    for prefix in ("jobs", "uploads", "tus", "staging", "previews", "calls", "cache", "live"):
         page: list[ListedObject] = []
         async for listed in objects.list(prefix):
             if listed.modified < older_than:

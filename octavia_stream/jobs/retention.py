@@ -15,6 +15,7 @@ from octavia_stream.errors import Conflict, NotFound, OctaviaError
 from octavia_stream.jobs import queries
 from octavia_stream.jobs.idempotency import IdempotencyKeys
 from octavia_stream.jobs.postgres import PostgresJobStore
+from octavia_stream.sessions.recording import expire
 from octavia_stream.storage.objects import ObjectStore
 from octavia_stream.telemetry.metrics import RETENTION_FREED_BYTES, RETENTION_REMOVED
 from octavia_stream.uploads.store import UploadStore
@@ -122,6 +123,7 @@ class Cleaner:
                 await self._keys.forget_old()
                 of_jobs = await self._clean_jobs()
                 of_uploads = await self._clean_uploads(self._settings.uploads_days)
+                await expire(self._database, self._settings.uploads_days)
                 if self._sweep is not None:
                     await self._sweep.sweep()
             finally:

@@ -1,20 +1,23 @@
-"""Recorder: what a speaker said, as FLAC parts in the object store, for the dub of file quality afterwards.
+"""Recorder: what a speaker said, as parts in the object store, for the dub of file quality afterwards.
 
-`live/{session}/{speaker}/{first sample, 12 digits}.flac`: 16 kHz mono, 16 bits. Positions are the room's, so parts
-that are missing are silence of known length, and parts of another node follow on.
+`live/{session}/{speaker}/{first sample, 12 digits}.pcm`: 16 kHz mono, 16 bits, little-endian. Positions are counted
+from when the session was made, by the clock where a connection begins and by samples from there: so what several people
+said keeps its order, what is missing is silence of known length, and parts of another node follow on.
 """
 
 import asyncio
-import io
+import time
 from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
 
-import av
 import numpy as np
 import structlog
 
 from octavia_stream.audio.chunk import ASR_RATE_HZ, Samples
+from octavia_stream.dubbing.speech_spool import to_int16
 from octavia_stream.errors import OctaviaError
 from octavia_stream.storage.objects import ObjectStore
 
@@ -35,16 +38,30 @@ class _Part(NamedTuple):
 
 def recording_prefix(session_id: UUID) -> str:
     """Under which the parts of a session lie."""
-    return f"live/{session_id}/"
+    return f"live/{session_id}"
+
+
+@dataclass(slots=True)
+class _Speech:
+    """One speaker's part that is not written yet."""
+
+    start: int = 0
+    blocks: list[Samples] = field(default_factory=list)
+    length: int = 0
+    expected: int = -1
+    """Position at which the speaker's sound goes on, as the room counts it."""
 
 
 class Recorder:
     """One session's. `run` writes, until `finish`."""
 
-    def __init__(self, session_id: UUID, objects: ObjectStore) -> None:
+    def __init__(self, session_id: UUID, objects: ObjectStore, clock: Callable[[], float] = time.time) -> None:
+        """clock: seconds since 1970, as the time in the session's id (UUID version 7) has them."""
         self._prefix = recording_prefix(session_id)
         self._objects = objects
-        self._open: dict[str, tuple[int, list[Samples], int]] = {}
+        self._clock = clock
+        self._began_s = (session_id.int >> 80) / 1000
+        self._open: dict[str, _Speech] = {}
         self._parts: deque[_Part] = deque(maxlen=MOST_WAITING)
         self._news = asyncio.Event()
         self._finished = False
@@ -52,14 +69,19 @@ class Recorder:
         """Parts that no store took."""
 
     def push(self, speaker: str, position: int, samples: Samples) -> None:
-        """Take what a speaker said, mono float32 at 16 kHz; `position` is that of its first sample. Never blocks."""
-        start, blocks, length = self._open.get(speaker, (position, [], 0))
-        if position != start + length:
+        """Take what a speaker said, mono float32 at 16 kHz. Never blocks.
+
+        position: the room's, of the first sample; where it does not follow on, the clock says where this belongs.
+        """
+        speech = self._open.setdefault(speaker, _Speech())
+        if position != speech.expected:
             self._cut(speaker)
-            start, blocks, length = position, [], 0
-        blocks.append(samples)
-        self._open[speaker] = (start, blocks, length + len(samples))
-        if length + len(samples) >= PART_SAMPLES:
+            now = round((self._clock() - self._began_s) * ASR_RATE_HZ) - len(samples)
+            speech.start = max(now, speech.start, 0)
+        speech.blocks.append(samples)
+        speech.length += len(samples)
+        speech.expected = position + len(samples)
+        if speech.length >= PART_SAMPLES:
             self._cut(speaker)
 
     def finish(self) -> None:
@@ -80,7 +102,7 @@ class Recorder:
 
     async def _write(self, part: _Part) -> None:
         try:
-            await self._objects.put(part.key, await asyncio.to_thread(flac, part.samples))
+            await self._objects.put(part.key, await asyncio.to_thread(_pcm, part.samples))
         except OctaviaError as error:
             log.warning("a part of a recording could not be stored", reason=str(error))
             if not error.retryable:
@@ -92,24 +114,15 @@ class Recorder:
             self._parts.popleft()
 
     def _cut(self, speaker: str) -> None:
-        start, blocks, length = self._open.pop(speaker, (0, [], 0))
-        if not length:
+        speech = self._open[speaker]
+        if not speech.length:
             return
         self.dropped += len(self._parts) == MOST_WAITING
-        self._parts.append(_Part(f"{self._prefix}{speaker}/{start:012d}.flac", np.concatenate(blocks)))
+        self._parts.append(_Part(f"{self._prefix}/{speaker}/{speech.start:012d}.pcm", np.concatenate(speech.blocks)))
+        speech.start += speech.length
+        speech.blocks, speech.length = [], 0
         self._news.set()
 
 
-def flac(samples: Samples) -> bytes:
-    """Mono float32 at 16 kHz as a FLAC file of 16 bits."""
-    buffer = io.BytesIO()
-    whole = (np.clip(samples, -1.0, 1.0) * 32767).astype(np.int16)
-    with av.open(buffer, "w", format="flac") as container:
-        stream = container.add_stream("flac", rate=ASR_RATE_HZ)
-        stream.layout = av.AudioLayout("mono")
-        stream.format = av.AudioFormat("s16")
-        frame = av.AudioFrame.from_ndarray(whole.reshape(1, -1), format="s16", layout="mono")
-        frame.sample_rate = ASR_RATE_HZ
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return buffer.getvalue()
+def _pcm(samples: Samples) -> bytes:
+    return to_int16(samples).tobytes()

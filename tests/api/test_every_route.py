@@ -27,15 +27,17 @@ OPEN_TO: dict[str, tuple[str, ...]] = {
     "jobs:read": (
         *("createTicket", "quoteJob", "getJob", "listJobs", "downloadJob", "downloadJobHead", "streamJob"),
         *("streamJobFile", "streamJobEvents", "streamEvents", "getUsage", "linkJob", "getJobQuality"),
+        *("listSegments", "listVersions"),
     ),
     "jobs:write": (
         *("createVideoTranslation", "createAudioTranslation", "createSubtitleGeneration", "createSubtitleTranslation"),
         *("createSubtitleSpeech", "processJob", "cancelJob", "retryJob", "deleteJob", "changeJob"),
+        "editSegments",
     ),
     "uploads:write": (
         *("giveUpload", "upload", "listUploads", "getUpload", "deleteUpload", "createResumableUpload"),
         *("resumableUpload", "continueResumableUpload", "overriddenResumableUpload", "endResumableUpload"),
-        *("linkUpload", "uploadFromUrl", "getThumbnail", "getPeaks"),
+        *("linkUpload", "uploadFromUrl", "getThumbnail", "getPeaks", "liveRecording"),
     ),
     "billing:read": ("getBalance", "listTransactions"),
     "audio:write": ("openaiListModels", "openaiCreateSpeech", "openaiCreateTranscription", "openaiCreateTranslation"),
@@ -178,6 +180,8 @@ def body_of(method: str, path: str) -> dict[str, Any]:
     """What a route for one job or upload wants, as far as it wants anything."""
     if "/tus/" in path and method in ("patch", "post"):
         return {"content": b"x", "headers": {"X-HTTP-Method-Override": "PATCH"} if method == "post" else {}}
+    if path.endswith("/segments") and method == "patch":
+        return {"json": {"version": 1, "edits": [{"edit": "translation", "id": 0, "text": "Mine."}]}}
     sent = {"reason": "a reason"} if "/admin/" in path else {"tags": ["mine"]} if method == "patch" else {}
     return {"json": sent, "headers": {"Content-Type": "application/json"}}
 

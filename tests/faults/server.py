@@ -39,6 +39,7 @@ currency = "usd"
 audio-translate = 10
 subtitle-generate = 10
 subtitle-translate = 10
+live = 0
 [[package]]
 id = "starter"
 name = "Starter"
