@@ -17,7 +17,9 @@ PREFIX = "ok_live_"
 HINT_LENGTH = len(PREFIX) + 4
 MAX_KEYS = 50
 
-Scope: TypeAlias = Literal["jobs:read", "jobs:write", "uploads:write", "billing:read", "audio:write", "live:read", "live:write"]
+Scope: TypeAlias = Literal[
+    "jobs:read", "jobs:write", "uploads:write", "billing:read", "audio:write", "live:read", "live:write"
+]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 _KEY = "id, account_id, name, hint, scopes, created_at, last_used_at"
