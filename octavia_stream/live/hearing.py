@@ -24,6 +24,7 @@ from octavia_stream.live.phrasing import PhraseCutter, PhrasingOptions
 from octavia_stream.live.reliance import Reliance
 from octavia_stream.live.speaker import SpeakerInput
 from octavia_stream.vad.endpointer import EndpointerOptions
+from octavia_stream.vad.utterance import Utterance
 
 LONGEST_S = 15.0
 """Sound that is asked about at once."""
@@ -37,6 +38,10 @@ LISTENED_S = 3.0
 """…unless so much was heard."""
 NONSENSE = 0.25
 """Words that are less probable than this on average are music or noise."""
+LEAD_S = 0.2
+"""Of the silence before an utterance: without it the first word is often misheard."""
+HANGING_S = 1.0
+"""A pause behind a word that leans on the next may be so long."""
 ECHO_S = 0.3
 """A word that is said twice takes longer the second time."""
 _LEFT_OPEN = 2
@@ -151,6 +156,7 @@ class Hearing:
         while True:
             question = self._question()
             if question is None:
+                self._release()
                 if self._ending and not self._listening.over and self._listening.open is None:
                     return
                 self._news.clear()
@@ -167,19 +173,23 @@ class Hearing:
         longest = round(LONGEST_S * ASR_RATE_HZ)
         if self._listening.over:
             utterance = self._listening.over[0]
-            start = max(self._from, utterance.start)
+            start = self._beginning(utterance)
             if utterance.end - start <= longest:
                 return _Question(start, utterance.end, True)
             return _Question(start, start + longest, False)
         going_on = self._listening.open
         if going_on is None:
             return None
-        start, end = max(self._from, going_on.start), self._listening.sound.end
+        start, end = self._beginning(going_on), self._listening.sound.end
         every = max(self._options.every_s, 1.2 * self._call_s)
         fresh = (end - max(self._asked_until, start)) / ASR_RATE_HZ
         if fresh < every or (end - start) / ASR_RATE_HZ < WORTH_ASKING_S:
             return None
         return _Question(start, min(end, start + longest), False)
+
+    def _beginning(self, utterance: Utterance) -> int:
+        """Where what is still to be heard of it begins."""
+        return max(self._from, utterance.start - round(LEAD_S * ASR_RATE_HZ))
 
     def _bound(self) -> None:
         """Give up the oldest sound when a server was away for long."""
@@ -245,6 +255,7 @@ class Hearing:
             return False
         self._believed = answer.language
         if answer.language != self.language:
+            self._say_rest()
             self.language = answer.language
             self._cutter = PhraseCutter(answer.language, self._options.phrasing)
             self._journal.write(LanguageHeard(self._speaker.speaker_id, answer.language))
@@ -252,7 +263,7 @@ class Hearing:
 
     def _commit(self, words: Sequence[Word], *, over: bool) -> None:
         phrases = self._cutter.push(words)
-        if over:
+        if over and not self._cutter.hanging:
             phrases += self._cutter.finish()
         following = [*self._cutter.pending, *self._agreement.tail]
         for place, phrase in enumerate(phrases):
@@ -260,6 +271,19 @@ class Hearing:
             self._say(phrase, after[0].text if after else "")
         # The last word may be half a word: showing it would mostly mean taking it back.
         self._caption(following if over else following[: max(len(following) - 1, len(self._cutter.pending))])
+
+    def _release(self) -> None:
+        """Say what was held back for a word that does not come."""
+        pending = self._cutter.pending
+        if not pending or self._listening.open or self._listening.over:
+            return
+        waited = self._listening.sound.end - pending[-1].end
+        if self._ending or self._speaker.left is not None or waited > HANGING_S * ASR_RATE_HZ:
+            self._say_rest()
+
+    def _say_rest(self) -> None:
+        for phrase in self._cutter.finish():
+            self._say(phrase, "")
 
     def _say(self, words: Sequence[Word], following: str) -> None:
         language = self.language

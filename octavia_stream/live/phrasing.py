@@ -52,6 +52,11 @@ class PhraseCutter:
         whole = (i for i in places if plain(words[i - 1].text) not in self._leaning)
         return next(weak, next(whole, min(len(words), self._options.clause_words)))
 
+    @property
+    def hanging(self) -> bool:
+        """Whether the last word leans on one that has not come: nobody ends there."""
+        return bool(self._words) and plain(self._words[-1].text) in self._leaning
+
     def push(self, words: Sequence[Word]) -> list[list[Word]]:
         """Add words, and take the phrases that they complete."""
         self._words.extend(words)
@@ -75,8 +80,11 @@ class PhraseCutter:
         for i in range(1, len(words)):
             if self._strong(i):
                 return i
-            if words[i].end - words[0].start > self._options.longest_s * _RATE_HZ:
-                return self._anywhere(i)
+            length_s = (words[i].end - words[0].start) / _RATE_HZ
+            if length_s > self._options.longest_s and (cut := self._anywhere(i)):
+                return cut
+            if length_s > 2 * self._options.longest_s:
+                return i
         return 0
 
     def _strong(self, i: int) -> bool:
@@ -98,13 +106,10 @@ class PhraseCutter:
         return plain(self._words[i].text) in self._prepositions and plain(self._words[i - 1].text) not in self._leaning
 
     def _anywhere(self, last: int) -> int:
-        """The latest place up to `last` that does least harm; at least one word."""
+        """The latest place up to `last` that does least harm; 0 when all would."""
         least = min(self._options.clause_words, last)
         places = range(last, least - 1, -1)
         for i in places:
             if self._weak(i):
                 return i
-        for i in places:
-            if plain(self._words[i - 1].text) not in self._leaning:
-                return i
-        return last
+        return next((i for i in places if plain(self._words[i - 1].text) not in self._leaning), 0)

@@ -165,6 +165,13 @@ def test_speech_in_the_target_language_stays_silent_unless_it_may_pass() -> None
     assert sum(one.duration_s for one in then.of(PhraseSpoken)) == pytest.approx(8 * 0.35, abs=0.05)
 
 
+def test_a_pause_behind_an_article_waits_for_its_noun_but_not_for_ever() -> None:
+    words = words_at("we looked at the") + words_at("Netherlands", start_s=2.5) + words_at("and at the", start_s=4.5)
+    conversation = in_virtual_time(talk(scripted(words), {"ann": sound_of(words, 9.0)}))
+    finals = [one.text for one in conversation.of(Caption) if one.source and one.final]
+    assert finals == ["we looked at the Netherlands", "and at the"]
+
+
 def test_a_word_that_sounds_foreign_changes_no_language() -> None:
     words = (
         words_at("this is how it begins here") + words_at("oh well", start_s=5.0) + words_at("it goes on", start_s=8.0)
