@@ -38,7 +38,7 @@ from octavia_stream.models.registry import Registry
 from octavia_stream.runtime import Runtime, load_secret
 from octavia_stream.sessions.endpoint import NodeEndpoint
 from octavia_stream.sessions.registry import NodeCard
-from octavia_stream.sessions.supervisor import Supervisor
+from octavia_stream.sessions.supervisor import NewSession, Supervisor
 from octavia_stream.testing import FollowingTranscriber, LevelDetector, ScriptedSynthesizer, ScriptedTranslator
 from tests.api.conftest import Person, person, serving
 from tests.api.test_isolation import LIVE
@@ -64,9 +64,9 @@ def settings(settings: Settings) -> Settings:
 
 
 @asynccontextmanager
-async def hosting(runtime: Runtime, settings: Settings) -> AsyncIterator[Supervisor]:
-    """A live node in this process."""
-    supervisor = Supervisor(settings.live, rooms(settings), runtime.live, runtime.live_nodes)
+async def hosting(runtime: Runtime, settings: Settings, made_rooms: Any = None) -> AsyncIterator[Supervisor]:
+    """A live node in this process. made_rooms: makes its rooms; else those in which the words of `TEXT` are said."""
+    supervisor = Supervisor(settings.live, made_rooms or rooms(settings), runtime.live, runtime.live_nodes)
     async with NodeEndpoint(supervisor, load_secret(settings), "127.0.0.1") as endpoint:
         node = endpoint.node(f"test/{uuid4().hex}")
         running = asyncio.create_task(supervisor.run(node))
@@ -386,6 +386,28 @@ def closed_port() -> int:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
         return port
+
+
+async def test_a_client_that_is_killed_leaves_a_session_that_waits_and_ends(
+    anna: Person, runtime: Runtime, settings: Settings
+) -> None:
+    impatient = settings.model_copy(update={"live": settings.live.model_copy(update={"resume_s": 1.0})})
+    async with hosting(runtime, impatient) as hasty:
+        live, token = await runtime.live.create(anna.id, LIVE, Grant(anna.id))
+        await hasty.open(NewSession(live.id, anna.id, LIVE))
+        url = str(anna.http.base_url).replace("http", "ws", 1)
+        socket = await connect(f"{url}/api/v1/live/{live.id}/socket?token={token}")
+        await say(socket, pcm())
+        hosted = hasty.sessions[live.id]
+
+        async def was_heard() -> bool:
+            return hosted.room.load().heard_s > 1
+
+        await until(was_heard)
+        socket.transport.abort()
+        ended = await shows(anna, {"id": live.id}, status="ended", end_reason="lost")
+        assert ended["heard_s"] <= len(pcm()) / SECOND
+        assert not hosted.peers()
 
 
 async def test_a_team_s_session_is_everybody_s_in_it(anna: Person, bob: Person) -> None:
