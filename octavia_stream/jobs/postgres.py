@@ -150,11 +150,6 @@ class PostgresJobStore:
         return job
 
     async def edit(self, job_id: UUID, owner_id: UUID, base: int, edits: Sequence[Edit], spans: Spans) -> Job:
-        """Make another version of a finished dub; workers may have it at once. What there is stays until then.
-
-        base: the version that was read. An edit that failed or was cancelled gives way to this one.
-        Raises Conflict while the job runs or when there is a newer version, InsufficientCredits as `submit`.
-        """
         async with self._database.transaction() as connection:
             row = _found(await connection.fetchrow(queries.LOCK_OWNED, job_id, owner_id))
             _require_editable(row, base)

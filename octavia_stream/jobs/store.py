@@ -5,9 +5,11 @@ from typing import Protocol
 from uuid import UUID
 
 from octavia_stream.dubbing.checkpoints import Stage
+from octavia_stream.dubbing.edits import Edit
 from octavia_stream.events.event import JobEvent, JobEventRecord
 from octavia_stream.jobs.job import Artifact, Claim, Job, JobFilter, JobKind, JobOptions, JobStatus
 from octavia_stream.jobs.quality import QualityReport
+from octavia_stream.jobs.versions import Spans
 
 
 class JobStore(Protocol):
@@ -56,6 +58,14 @@ class JobStore(Protocol):
         """Run a failed or cancelled job again from what it had finished; workers may have it at once.
 
         Raises Conflict for a job in another state, InsufficientCredits as `submit`.
+        """
+        ...
+
+    async def edit(self, job_id: UUID, owner_id: UUID, base: int, edits: Sequence[Edit], spans: Spans) -> Job:
+        """Make another version of a finished dub; workers may have it at once. What there is stays until then.
+
+        base: the version that was read. spans: what is charged. An edit that failed or was cancelled gives way to this one.
+        Raises Conflict while the job runs or when there is a newer version, InsufficientCredits as `submit`.
         """
         ...
 
