@@ -8,16 +8,18 @@ from benchmarks.calls import CallJournal, SynthesizeCall
 from benchmarks.figure import Figure, Section, at_least, at_most, ratio
 from benchmarks.long_section import HIBARI, KOKORO, recorded
 from benchmarks.long_talk import RATE_HZ, LongTalk, long_talk
-from benchmarks.quality import placed_speech, start_error_s
+from benchmarks.quality import MATCHED_S, placed_speech, start_error_s
 from benchmarks.served import ServedDub, Server
 from benchmarks.sound import Track, read_track
-from octavia_stream.audio.chunk import ASR_RATE_HZ
+from octavia_stream.audio.chunk import ASR_RATE_HZ, Samples
 from octavia_stream.config import Settings
 from octavia_stream.events.event import SegmentDubbed
 
 SHORT_MINUTES, MIDDLE_MINUTES, LONG_MINUTES = 5.0, 10.0, 120.0
 GROWING = ("JobWorker replica", "jailed media child")
 """Processes through which all of the sound goes."""
+AROUND_S = 1.0
+"""Of the dub, so much is looked at before and after where a sentence should begin."""
 
 
 async def measure_hours(minutes: float, settings: Settings, directory: Path) -> Section:
@@ -116,7 +118,14 @@ def _start_errors(segments: Sequence[SegmentDubbed], journal: CallJournal, dub: 
         # The same words are said at the same speed again, or the second of them is looked for in vain.
         if isinstance(call, SynthesizeCall) and call.text in waiting:
             for segment in waiting[call.text]:
-                error = start_error_s(placed_speech(call, segment), segment.start_s, dub.sound.samples)
+                error = _start_error_s(call, segment, dub.sound.samples)
                 if errors.get(segment.index) is None:
                     errors[segment.index] = error
     return [errors[index] for index in sorted(errors)]
+
+
+def _start_error_s(call: SynthesizeCall, segment: SegmentDubbed, track: Samples) -> float | None:
+    """As `start_error_s`, which looks through all of a track that it is given."""
+    first = max(round((segment.start_s - AROUND_S) * ASR_RATE_HZ), 0)
+    part = track[first : first + round((2 * AROUND_S + MATCHED_S) * ASR_RATE_HZ)]
+    return start_error_s(placed_speech(call, segment), segment.start_s - first / ASR_RATE_HZ, part)
