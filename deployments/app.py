@@ -75,6 +75,7 @@ def deployment_options(replicas: ReplicaSettings, shutdown_s: float, live_calls:
         actor["num_gpus"] = replicas.num_gpus
     return {
         "ray_actor_options": actor,
+        "max_replicas_per_node": replicas.max_replicas_per_node,
         "max_ongoing_requests": replicas.max_ongoing_requests + live_calls,
         "max_queued_requests": replicas.max_queued_requests,
         "health_check_period_s": HEALTH_CHECK_PERIOD_S,

@@ -184,6 +184,8 @@ class ReplicaSettings(_Section):
     """CPUs that Ray reserves for a replica: bookkeeping, not a limit."""
     num_gpus: float = 0.0
     """GPUs that Ray reserves for a replica; fractions share one."""
+    max_replicas_per_node: int | None = Field(default=None, ge=1)
+    """At most so many of the replicas on one node, so that the death of a node leaves others; None: as many as fit."""
     max_ongoing_requests: int = 4
     """Calls that a replica takes at once; more than one keeps it busy between them."""
     max_queued_requests: int = 64
