@@ -64,7 +64,7 @@ class JobStore(Protocol):
     async def edit(self, job_id: UUID, owner_id: UUID, base: int, edits: Sequence[Edit], spans: Spans) -> Job:
         """Make another version of a finished dub; workers may have it at once. What there is stays until then.
 
-        base: the version that was read. spans: what is charged. An edit that failed or was cancelled gives way to this one.
+        base: the version that was read. spans: what is charged. An edit that failed or was cancelled gives way to it.
         Raises Conflict while the job runs or when there is a newer version, InsufficientCredits as `submit`.
         """
         ...
