@@ -31,8 +31,8 @@ export class Peer {
 
   async close() {
     this.#closed = true;
-    this.#connection?.close();
     await this.#leave();
+    this.#connection?.close();
   }
 
   #changed(connection) {
