@@ -5,10 +5,13 @@ BIN := $(VENV)/bin
 # Libraries that thread on their own fight the replicas for the cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo serve test lint types unit fuzz ledger chaos bench lock clean
+.PHONY: demo live-demo serve test lint types unit fuzz ledger chaos bench lock clean
 
 demo: $(VENV)/.run.stamp ## Dub a short English video into Portuguese, with everything it takes
 	$(BIN)/octavia dub tests/data/video/muxed_en.mkv --to pt --output demo-output
+
+live-demo: $(VENV)/.run.stamp ## Speak an English talk into a live session by WHIP; keep the Portuguese dub that WHEP brings
+	$(BIN)/octavia live tests/data/video/muxed_en.mkv --from en --to pt --output live-demo-output
 
 serve: $(VENV)/.run.stamp ## Bring the whole server up on this machine
 	$(BIN)/octavia serve
@@ -64,4 +67,4 @@ lock: ## Resolve exact versions anew, for Python 3.11 to 3.13
 	rm -rf .venv-lock
 
 clean:
-	rm -rf $(VENV) demo-output
+	rm -rf $(VENV) demo-output live-demo-output
