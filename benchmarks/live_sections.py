@@ -185,8 +185,7 @@ def _click_delays(track: SpokenTrack, heard: _Heard) -> list[float]:
         if np.abs(frame.astype(np.int32)).max() > 3000
     ]
     onsets = [came for before, came in zip([0.0, *loud], loud, strict=False) if came - before > CLICK_EVERY_S / 2]
-    since = [(came - track.started_at) % CLICK_EVERY_S for came in onsets]
-    return since
+    return [(came - track.spoken_at) % CLICK_EVERY_S for came in onsets]
 
 
 async def measure_sessions(server: LiveServer, talk: AudioChunk, target: Language) -> Section:

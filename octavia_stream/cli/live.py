@@ -207,10 +207,11 @@ async def visiting(
     try:
         async with AsyncExitStack() as stack:
             http = await stack.enter_async_context(httpx.AsyncClient(timeout=30.0))
+            await stack.enter_async_context(speaking(http, str(session["whip_url"]), token, track, servers))
             for language, take in heard.items():
                 url = str(session["whep_urls"][language])
                 await stack.enter_async_context(listening(http, url, token, take, lambda _: None, servers))
-            await stack.enter_async_context(speaking(http, str(session["whip_url"]), token, track, servers))
+            track.go.set()
             yield following
     finally:
         following.cancel()

@@ -27,7 +27,7 @@ CAPTIONS = "captions"
 
 
 class SpokenTrack(MediaStreamTrack):
-    """Sound that is spoken in real time, and silence after it until the track is stopped."""
+    """Sound that is spoken in real time from `go` on; silence before it, and after it until the track is stopped."""
 
     kind = "audio"
 
@@ -37,23 +37,29 @@ class SpokenTrack(MediaStreamTrack):
         self._sound = sound
         self._rest: PcmSamples = np.zeros(0, np.int16)
         self._position = 0
-        self.started_at = 0.0
-        """By `time.monotonic`; 0 before the first frame."""
+        self._started_at = 0.0
+        self.go = asyncio.Event()
+        """Set it when everybody is there who should hear it all."""
+        self.spoken_at = 0.0
+        """When the first sample of the sound was due, by `time.monotonic`; 0 before that."""
         self.over = asyncio.Event()
         """Set when the last sample of the sound has been given."""
 
     @property
     def position_s(self) -> float:
-        """How much was spoken so far, silence at the end included."""
+        """How much was spoken so far, silence before and after included."""
         return self._position / OUTPUT_RATE_HZ
 
     async def recv(self) -> AudioFrame:
         """The next 20 ms, when it is their time."""
         if self.readyState != "live":
             raise MediaStreamError
-        samples = await self._next()
-        self.started_at = self.started_at or time.monotonic()
-        await asyncio.sleep(self.started_at + self.position_s - time.monotonic())
+        samples = await self._next() if self.go.is_set() else np.zeros(FRAME_SAMPLES, np.int16)
+        self._started_at = self._started_at or time.monotonic()
+        due_at = self._started_at + self.position_s
+        if self.go.is_set():
+            self.spoken_at = self.spoken_at or due_at
+        await asyncio.sleep(due_at - time.monotonic())
         frame = AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
         frame.sample_rate = OUTPUT_RATE_HZ
         frame.pts, frame.time_base = self._position, Fraction(1, OUTPUT_RATE_HZ)
@@ -143,14 +149,7 @@ async def _resource(http: httpx.AsyncClient, url: str, token: str, peer: RTCPeer
     """Offer, take the answer, wait for the connection; delete the resource at the end."""
     await peer.setLocalDescription(await peer.createOffer())
     bearer = {"Authorization": f"Bearer {token}"}
-    try:
-        answer = await http.post(
-            url, content=peer.localDescription.sdp, headers={**bearer, "Content-Type": "application/sdp"}
-        )
-    except httpx.TransportError as error:
-        raise DependencyUnavailable("The server does not answer.") from error
-    if answer.status_code != httpx.codes.CREATED:
-        raise DependencyUnavailable(f"The server did not take the connection ({answer.status_code}): {_reason(answer)}")
+    answer = await _answered(http, url, bearer, peer.localDescription.sdp)
     try:
         await peer.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
         await _connected(peer)
@@ -158,6 +157,24 @@ async def _resource(http: httpx.AsyncClient, url: str, token: str, peer: RTCPeer
     finally:
         with suppress(httpx.TransportError):
             await http.delete(answer.headers["Location"], headers=bearer)
+
+
+async def _answered(http: httpx.AsyncClient, url: str, bearer: dict[str, str], offer: str) -> httpx.Response:
+    """Offer until there is something to listen to. Raises DependencyUnavailable."""
+    clock = asyncio.get_running_loop().time
+    until = clock() + CONNECT_DEADLINE_S
+    while True:
+        try:
+            answer = await http.post(url, content=offer, headers={**bearer, "Content-Type": "application/sdp"})
+        except httpx.TransportError as error:
+            raise DependencyUnavailable("The server does not answer.") from error
+        if answer.status_code == httpx.codes.CREATED:
+            return answer
+        if answer.status_code != httpx.codes.CONFLICT or clock() > until:
+            raise DependencyUnavailable(
+                f"The server did not take the connection ({answer.status_code}): {_reason(answer)}"
+            )
+        await asyncio.sleep(float(answer.headers.get("Retry-After", "1")))
 
 
 def _reason(answer: httpx.Response) -> str:
