@@ -16,6 +16,7 @@ from octavia_stream.asr.transcriber import AsrTask
 from octavia_stream.asr.transcript import Transcript, Word
 from octavia_stream.audio.chunk import ASR_RATE_HZ, AudioChunk
 from octavia_stream.audit.invariants import audit, remove_orphans
+from octavia_stream.cache import results
 from octavia_stream.cache.engines import with_cache
 from octavia_stream.cache.results import ResultCache
 from octavia_stream.cache.shelf import EVICTED_DOWN_TO, NewResult, Shelf
@@ -107,6 +108,13 @@ class Process:
 
     async def speak(self, owner: UUID, text: str = LINE, voice: Voice = VOICE, speed: float = 1.0) -> AudioChunk:
         return await self.job(owner).synthesizer.synthesize(text, voice, speed)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with much else to do is no cache that fails."""
+    monkeypatch.setattr(results, "FIND_TIMEOUT_S", 60.0)
+    monkeypatch.setattr(results, "CLOSE_TIMEOUT_S", 60.0)
 
 
 @pytest.fixture
