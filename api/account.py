@@ -17,6 +17,7 @@ from api.identity import Identity
 from api.jobs import JobView
 from api.jobs import view as job_view
 from api.keys import KeyView, key_view
+from api.live import LiveView, live_view
 from api.services import OwnerId, Services, TheServices, WhoAsks
 from octavia_stream.accounts.password_resets import PasswordResets
 from octavia_stream.accounts.team import Team
@@ -112,6 +113,7 @@ class AccountExport(msgspec.Struct, frozen=True):
     keys: list[KeyView]
     uploads: list[UploadRecord]
     jobs: list[JobView]
+    live_sessions: list[LiveView]
     transactions: list[StatementLine]
     teams: list[TeamExport]
 
@@ -209,6 +211,10 @@ async def export_me(identity: WhoAsks, services: TheServices) -> Response[Accoun
         ],
         jobs=[
             job_view(job) for job in await _all(lambda before: runtime.jobs.list_jobs(owner_id, EXPORT_PAGE, before))
+        ],
+        live_sessions=[
+            live_view(one)
+            for one in await _all(lambda before: runtime.live.list_sessions(owner_id, EXPORT_PAGE, before))
         ],
         transactions=await _all(lambda before: runtime.credits.statement(owner_id, EXPORT_PAGE, before=before)),
         teams=await _teams(owner_id, services),

@@ -175,7 +175,7 @@ async def create_session(
         raise
     _, listen_token = await store.add_listener(session.id, "Listeners")
     return NewLiveView(
-        **msgspec.structs.asdict(_view(session)),
+        **msgspec.structs.asdict(live_view(session)),
         token=token,
         listen_token=listen_token,
         whip_url=f"{_base(request, services)}/{session.id}/whip",
@@ -205,7 +205,7 @@ async def list_sessions(
     """Newest first, those that have ended too."""
     owner_id = await services.access.owner_for(identity.account_id, team_id, "live:read")
     found = await services.runtime.live.list_sessions(owner_id, limit + 1, before)
-    return LivePage([_view(one) for one in found[:limit]], found[limit - 1].id if len(found) > limit else None)
+    return LivePage([live_view(one) for one in found[:limit]], found[limit - 1].id if len(found) > limit else None)
 
 
 @get(
@@ -217,7 +217,7 @@ async def list_sessions(
 )
 async def get_session(live_id: LiveId, owner_id: OwnerId, services: TheServices) -> LiveView:
     """How it is doing, or what became of it."""
-    return _view(await owned_session(live_id, owner_id, services))
+    return live_view(await owned_session(live_id, owner_id, services))
 
 
 @delete(
@@ -232,8 +232,8 @@ async def end_session(live_id: LiveId, owner_id: OwnerId, services: TheServices)
     """What was said already is still spoken, for some seconds; then it is settled. Ending it again changes nothing."""
     session = await owned_session(live_id, owner_id, services)
     if session.status == "ended":
-        return _view(session)
-    return _view(await services.live.end(session, "closed"))
+        return live_view(session)
+    return live_view(await services.live.end(session, "closed"))
 
 
 @get(
@@ -329,7 +329,7 @@ def _checked(data: LiveOrder, services: Services) -> LiveOptions:
     return LiveOptions(**{**asked, "source": source, "targets": tuple(targets)})
 
 
-def _view(session: LiveSession) -> LiveView:
+def live_view(session: LiveSession) -> LiveView:
     found = {field: getattr(session, field) for field in LiveView.__struct_fields__}
     terms = msgspec.convert(msgspec.to_builtins(session.options), LiveTerms)
     return LiveView(**{**found, "options": terms})
