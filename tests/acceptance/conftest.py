@@ -65,8 +65,10 @@ def stack_home() -> Iterator[Path]:
 
 @asynccontextmanager
 async def running_stack(home: Path, **overrides: object) -> AsyncIterator[Running]:
+    # A machine that runs tests is busy: that must neither refuse a live session nor end one.
+    live = {"max_cpu": 0, "resume_s": 120}
     settings = Settings.model_validate(
-        {"home": home, "database_url": None, "redis_url": None, "api": {"port": 0}, **overrides}
+        {"home": home, "database_url": None, "redis_url": None, "api": {"port": 0}, "live": live, **overrides}
     )
     stack = Stack(settings)
     try:
