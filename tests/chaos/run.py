@@ -88,7 +88,7 @@ class Rounds:
         self, result: Result, done: Sequence[Done], trouble: Trouble, expected: dict[str, Product], before: int
     ) -> None:
         begun = await jobs_of(self.books, done)
-        result.counts = counted([one for job in begun.values() for one in job], trouble.damaged.keys())
+        result.counts = counted(begun.values(), trouble.damaged.keys())
         if result.counts.rerun:
             result.wrong.append(f"{result.counts.rerun} finished pieces were done again")
         stages = Counter(one.piece[0] for job in begun.values() for one in job)

@@ -38,14 +38,19 @@ def test_without_a_disk_of_its_own_nothing_is_filled() -> None:
 
 
 def test_a_finished_piece_that_is_begun_again_is_counted() -> None:
-    counts = counted([Beginning(HEARD, None), Beginning(SPOKEN, None), Beginning(SPOKEN, "key of b")], damaged=())
+    counts = counted([[Beginning(HEARD, None), Beginning(SPOKEN, None), Beginning(SPOKEN, "key of b")]], damaged=())
     assert (counts.begun, counts.again, counts.rerun, counts.remade) == (3, 0, 1, 0)
 
 
 def test_a_piece_in_flight_may_be_begun_again_and_a_damaged_one_is_made_anew() -> None:
     begun = [Beginning(HEARD, None), Beginning(HEARD, None), Beginning(SPOKEN, None), Beginning(SPOKEN, "key of b")]
-    counts = counted(begun, damaged={"key of b"})
+    counts = counted([begun], damaged={"key of b"})
     assert (counts.begun, counts.again, counts.rerun, counts.remade) == (4, 1, 0, 1)
+
+
+def test_two_jobs_may_begin_the_same_piece() -> None:
+    counts = counted([[Beginning(HEARD, None)], [Beginning(HEARD, None)]], damaged=())
+    assert (counts.begun, counts.again, counts.rerun) == (2, 0, 0)
 
 
 def test_another_result_is_seen() -> None:

@@ -58,17 +58,16 @@ def differences(name: str, made: Product, expected: Product) -> list[str]:
     return found
 
 
-def counted(beginnings: Sequence[Beginning], damaged: Collection[str]) -> Counts:
-    """Look at every start of a piece of one job."""
-    done_before = [one.finished_key for one in beginnings if one.finished_key is not None]
-    remade = sum(key in damaged for key in done_before)
-    unique = len({one.piece for one in beginnings})
-    return Counts(
-        begun=len(beginnings),
-        again=len(beginnings) - unique - len(done_before),
-        rerun=len(done_before) - remade,
-        remade=remade,
-    )
+def counted(jobs: Collection[Sequence[Beginning]], damaged: Collection[str]) -> Counts:
+    """Look at every start of a piece, job by job: several may work on the same file."""
+    begun = again = done_before = remade = 0
+    for beginnings in jobs:
+        keys = [one.finished_key for one in beginnings if one.finished_key is not None]
+        begun += len(beginnings)
+        again += len(beginnings) - len({one.piece for one in beginnings}) - len(keys)
+        done_before += len(keys)
+        remade += sum(key in damaged for key in keys)
+    return Counts(begun, again, done_before - remade, remade)
 
 
 def unexplained(calls: Sequence[Call], begun: Mapping[str, int]) -> list[str]:
