@@ -40,13 +40,15 @@ _BLOCK = ASR_RATE_HZ // 50
 
 @contextmanager
 def engines(settings: Settings, *, scripted: bool) -> Iterator[Engines]:
-    """One of each, on a thread each."""
+    """One of each, on a thread each, with the voices loaded that the settings name."""
     if scripted:
         yield local(testing.ScriptedTranscriber(), testing.ScriptedTranslator(), testing.ScriptedSynthesizer())
         return
     registry = Registry(settings.models, settings.home)
     voices = VoiceEngines(registry)
     try:
+        for language in settings.models.prepared:
+            voices.prepare(registry.choose_voice(Language(language)))
         yield local(WhisperEngine(registry.resolve(settings.models.asr).path), installed.translator(settings), voices)
     finally:
         voices.close()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 FASTEST = 1.25
 RELAXED_S = 0.3
 """Waiting for the phrase before is normal up to here…"""
-HURRIED_S = 2.0
+HURRIED_S = 1.5
 """…and from here on everything is said as fast as it may."""
 HOPELESS = 1.5
 """Phrases later than so many times the limit are dropped."""
