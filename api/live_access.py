@@ -42,7 +42,7 @@ async def admit(connection: AnyConnection, live_id: UUID, scope: Scope) -> Admit
     token = _token(connection)
     if token.startswith((SPEAKER_PREFIX, LISTENER_PREFIX)):
         admitted = await _by_token(token, live_id, services)
-        await services.requests.account_asks(connection, admitted.session.created_by, connection.route_handler.opt)
+        await services.requests.account_asks(connection, admitted.grant.account_id, connection.route_handler.opt)
     else:
         admitted = await _by_account(connection, live_id, scope, services)
     if admitted.session.status == "ended":
@@ -55,6 +55,9 @@ async def _by_token(token: str, live_id: UUID, services: Services) -> Admitted:
     if opened.session_id != live_id:
         raise NotFound(_GONE)
     session = await services.runtime.live.get(live_id)
+    if session.created_by is None:
+        # It is about to end.
+        raise NotFound(_GONE)
     return Admitted(session, opened, Grant(session.created_by))
 
 

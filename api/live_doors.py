@@ -70,7 +70,7 @@ _ANSWER = {201: ResponseSpec(str, description="The answer.", media_type=SDP, gen
     status_code=201,
     opt=PUBLIC,
     security=PROTECTED,
-    responses={**_ANSWER, **problems(401, 404, 413, 415, 422, 429)},
+    responses={**_ANSWER, **problems(401, 404, 409, 413, 415, 422, 429)},
 )
 async def speak(
     request: Request[Any, Any, State],

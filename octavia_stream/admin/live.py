@@ -22,7 +22,7 @@ class OperatedSession(msgspec.Struct, frozen=True):
     id: UUID
     owner_id: UUID
     """An account or a team."""
-    created_by: UUID
+    created_by: UUID | None
     status: SessionStatus
     languages: int
     """That go out."""

@@ -47,7 +47,8 @@ class LiveSession(msgspec.Struct, frozen=True):
 
     id: UUID
     owner_id: UUID
-    created_by: UUID
+    created_by: UUID | None
+    """None: that account is gone."""
     options: LiveOptions
     status: SessionStatus
     epoch: int

@@ -173,6 +173,17 @@ async def test_a_session_ends_when_what_it_was_asked_for_by_is_withdrawn(runtime
     assert (await runtime.live.beat(session.id, epoch, STATE, 2.0)).ending == "withdrawn"
 
 
+async def test_a_session_of_others_outlives_the_account_that_began_it_only_to_be_settled(paid: Runtime) -> None:
+    """As in a team: what was held for it must not be forgotten with the account."""
+    owner, founder = await payer(paid, 1000), await somebody(paid.accounts)
+    session, _ = await paid.live.create(owner, ONE, Grant(founder))
+    epoch = await paid.live.take(session.id, "node-1")
+    await paid.pool.execute("delete from account where id = $1", founder)
+    assert (await paid.live.beat(session.id, epoch, STATE, 30.0)).ending == "withdrawn"
+    assert (await paid.live.end(session.id, epoch, "withdrawn", 30.0)).charged == RATE / 2
+    assert (await paid.credits.balance(owner)).held == 0
+
+
 async def test_who_asks_for_its_end_is_heard_at_the_next_sign_of_life(runtime: Runtime) -> None:
     session, epoch = await begin(runtime, await somebody(runtime.accounts))
     await runtime.live.ask_to_end(session.id, "administrator")

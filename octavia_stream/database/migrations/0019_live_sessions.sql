@@ -7,7 +7,7 @@ create table live_session (
     id uuid primary key,
     owner_id uuid not null references tenant on delete cascade,
     -- By what it was asked for. When that is withdrawn, the session ends.
-    created_by uuid not null references account on delete cascade,
+    created_by uuid references account on delete set null,
     log_in_id uuid,
     key_id uuid,
     options jsonb not null,
