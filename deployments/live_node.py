@@ -7,6 +7,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from uuid import UUID, uuid4
 
@@ -74,8 +75,9 @@ class LiveNode:
         """Take no more sessions and let those that are here go to other nodes. May be called twice."""
         self._draining = True
         if self._supervisor is not None:
-            async with asyncio.timeout(DRAIN_DEADLINE_S):
-                await self._supervisor.drain()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_DEADLINE_S):
+                    await self._supervisor.drain()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=DRAIN_DEADLINE_S)

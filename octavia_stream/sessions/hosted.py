@@ -9,7 +9,7 @@ import structlog
 
 from octavia_stream.audio.chunk import Samples
 from octavia_stream.config import LiveSettings
-from octavia_stream.errors import Conflict, DependencyUnavailable, LeaseLost, NotFound, Overloaded
+from octavia_stream.errors import Conflict, DependencyUnavailable, LeaseLost, NotFound, OctaviaError, Overloaded
 from octavia_stream.languages import Language
 from octavia_stream.live.events import LiveRecord
 from octavia_stream.live.options import LiveOptions
@@ -112,7 +112,12 @@ class HostedSession:
         track = PacketTrack()
         peer = Peer("listen", self._rules, track=track, follow=self.events)
         answer = await self._connect(peer, sdp)
-        self._fan(language).add(track)
+        try:
+            if peer.sends_sound:
+                self._fan(language).add(track)
+        except OctaviaError:
+            await self._remove(peer, "refused")
+            raise
         return answer
 
     async def open_socket(self, speaker_id: str) -> Line:

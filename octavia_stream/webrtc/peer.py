@@ -128,6 +128,8 @@ class Peer:
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._channel: asyncio.Task[None] | None = None
         self._ice_ufrag = ""
+        self.sends_sound = False
+        """Whether the answer promised sound; a listener may want captions alone."""
         self._mid: str | None = None
         self._candidates = 0
         self._closed = False
@@ -192,6 +194,7 @@ class Peer:
 
     async def _negotiate(self, offer: Offer) -> str:
         self._ice_ufrag = offer.ice_ufrag
+        self.sends_sound = offer.audio and self.track is not None
         if offer.audio:
             self._add_audio()
         if offer.video:
