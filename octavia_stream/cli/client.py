@@ -169,6 +169,16 @@ class Client:
         if answer.status_code not in (httpx.codes.NOT_FOUND, httpx.codes.CONFLICT, httpx.codes.NO_CONTENT):
             _checked(answer)
 
+    async def recording(self, session_id: str) -> dict[str, Any]:
+        """The recording of a live session as an upload, as soon as the session has ended."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + LIVE_PATIENCE_S
+        while True:
+            answer = await self._send("POST", f"/api/v1/live/sessions/{session_id}/recording")
+            if answer.status_code != httpx.codes.CONFLICT or clock() > until:
+                return _checked(answer)
+            await asyncio.sleep(0.5)
+
     async def events(self, job_id: str) -> AsyncIterator[JobEventRecord]:
         """Every event from the first to the terminal one, each once, through lost connections and restarts."""
         seen = 0

@@ -53,6 +53,7 @@ class LiveOrder:
     latency: Latency = "balanced"
     original: OriginalSound = "silent"
     record: bool = False
+    max_lag_s: float = 8.0
 
     def options(self) -> LiveOptions:
         """Raises UnsupportedLanguage for a tag that names no language."""
@@ -62,6 +63,7 @@ class LiveOrder:
             latency=self.latency,
             original=self.original,
             record=self.record,
+            max_lag_s=self.max_lag_s,
         )
 
 
@@ -113,6 +115,7 @@ def live_command(
     output: Path = Path(),
     latency: Latency = "balanced",
     original: OriginalSound = "silent",
+    max_lag: float = 8.0,
     record: Annotated[bool, Parameter(negative="")] = False,
     server: str | None = None,
     email: str | None = None,
@@ -135,6 +138,8 @@ def live_command(
         Whether words come soon or read well.
     original
         What is under the dub: nothing, the original made quiet, or the original where nothing is dubbed.
+    max_lag
+        How far the dub may fall behind, in seconds, before it hurries and at last leaves phrases out.
     record
         Have the server keep what was spoken, to be dubbed as a file.
     server
@@ -142,7 +147,7 @@ def live_command(
     email
         Your account there; its password is read from OCTAVIA_PASSWORD.
     """
-    order = LiveOrder(file, tuple(to), source, output, latency, original, record)
+    order = LiveOrder(file, tuple(to), source, output, latency, original, record, max_lag)
     return asyncio.run(live(order, server, account_from(email), Settings()))
 
 
@@ -165,7 +170,10 @@ async def live(order: LiveOrder, server: str | None, account: Credentials | None
                 told = await _converse(order, session, _flat(sound), track.duration_s or None, console)
         finally:
             await client.close_live(str(session["id"]))
+        upload = await client.recording(str(session["id"])) if order.record else None
     _show(_written(order, told), told, console)
+    if upload is not None:
+        console.print(f"Recorded as upload {upload['id']}, to be dubbed as a file.", highlight=False)
     return 0
 
 
