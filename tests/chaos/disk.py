@@ -1,6 +1,7 @@
 """A disk of our own, small enough to be filled."""
 
 import os
+import secrets
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ def small_disk(size: str = SIZE) -> Iterator[tuple[Path, bool]]:
 
 def fill(place: Path) -> Path:
     """Take every byte that is left; returns the file to remove for an end of it."""
-    ballast = place / "ballast"
+    ballast = place / f"ballast-{secrets.token_hex(4)}"
     with ballast.open("wb", buffering=0) as file:
         for size in (BLOCK_BYTES, 4096, 1):
             try:
