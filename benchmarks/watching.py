@@ -21,8 +21,9 @@ PLAYLIST = "dub.m3u8"
 class Watcher:
     """One account's player. Use as an async context manager."""
 
-    def __init__(self, url: str, credentials: Credentials) -> None:
-        self._http = httpx.AsyncClient(base_url=url, timeout=30.0)
+    def __init__(self, url: str, credentials: Credentials, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        """transport: instead of the network."""
+        self._http = httpx.AsyncClient(base_url=url, timeout=30.0, transport=transport)
         self._credentials = credentials
 
     async def __aenter__(self) -> Self:
