@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import numpy as np
 import psutil
 import pytest
 
@@ -18,6 +19,7 @@ from octavia_stream.events.event import ArtifactReady, Completed, JobEventRecord
 from octavia_stream.jobs.job import TERMINAL, AudioDubbingOptions, Job, JobStatus
 from octavia_stream.uploads.upload import upload_key
 from tests.acceptance.conftest import DATA, Running
+from tests.acceptance.live_talk import LiveTalk
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.ray, pytest.mark.services, pytest.mark.timeout(300)]
 
@@ -149,3 +151,29 @@ async def reached(running: Running, jobs: list[Job], statuses: Collection[JobSta
         for job in jobs:
             while (await running.runtime.jobs.get(job.id, job.owner_id)).status not in statuses:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
+
+
+async def spoken() -> bytes:
+    """Half a minute of the talk, as the sockets of live sessions take it."""
+    samples = (await read_track(TALK, 24_000)).sound.samples.reshape(-1)[: 24_000 * 30]
+    return (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
+
+
+async def test_a_live_session_outlives_model_servers_the_api_and_redis(scripted_stack: Running) -> None:
+    """Of the live node's own death tells test_live_kill.py."""
+    session = await scripted_stack.client.open_live({"targets": [{"language": "pt"}], "source": "en"})
+    store, session_id = scripted_stack.runtime.live, UUID(session["id"])
+    async with asyncio.timeout(240), LiveTalk(session, await spoken()) as talk:
+        await talk.more_phrases(1)
+        for deployment in ("Asr", "Mt", "Tts"):
+            kill_replica(deployment)(scripted_stack)
+        await talk.more_phrases(2)
+        psutil.Process(scripted_stack.stack.pids()["valkey"]).send_signal(signal.SIGKILL)
+        kill_api(scripted_stack)
+        await talk.more_phrases(2)
+        going_on = await store.get(session_id)
+    ended = await store.end_now(session_id, "closed")
+    assert (going_on.status != "ended", going_on.epoch) == (True, 1)
+    assert [record.seq for record in talk.records] == list(range(1, len(talk.records) + 1))
+    assert ended.end_reason == "closed"
+    await nothing_is_off(scripted_stack)
