@@ -150,6 +150,10 @@ class EngineUnavailable(OctaviaError):
     code = "engine_unavailable"
 
 
+class MediaProcessLost(EngineUnavailable):
+    """The process that reads media was stopped; a retry helps."""
+
+
 class Overloaded(OctaviaError):
     """Every queue is full; a retry later helps."""
 

@@ -3,9 +3,11 @@
 import asyncio
 import errno
 import tempfile
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -13,7 +15,14 @@ import structlog
 from octavia_stream.crash_points import CrashPoint, crash_point
 from octavia_stream.dubbing.checkpoints import Checkpoints
 from octavia_stream.dubbing.progress import Emit
-from octavia_stream.errors import DependencyUnavailable, LeaseLost, OctaviaError, StorageFull, StorageUnavailable
+from octavia_stream.errors import (
+    DependencyUnavailable,
+    LeaseLost,
+    MediaProcessLost,
+    OctaviaError,
+    StorageFull,
+    StorageUnavailable,
+)
 from octavia_stream.events.event import JobEvent
 from octavia_stream.jobs.checkpoints import JobCheckpoints
 from octavia_stream.jobs.job import Artifact, Claim, JobStatus
@@ -67,6 +76,8 @@ class JobWorker:
         self._worker_id = worker_id
         self._draining = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
+        self._media_lost: Counter[UUID] = Counter()
+        """How often a job of this worker lost the process that reads its file."""
 
     async def run(self) -> None:
         """Claim and work until `drain`; then running jobs are given back and this returns."""
@@ -129,10 +140,9 @@ class JobWorker:
             log.warning("lease_lost")
         except (DependencyUnavailable, StorageUnavailable) as error:
             # The job is sound, what it stands on is not: whoever claims it next goes on from its checkpoints.
-            JOBS_GIVEN_BACK.inc()
-            log.warning("job_given_back", reason=str(error))
-            await asyncio.sleep(self._settings.poll_s)
-            await self._release(claim)
+            await self._give_back(claim, error)
+        except MediaProcessLost as error:
+            await self._give_back_or_fail(claim, recorder, error)
         except OctaviaError as error:
             log.info("job_failed", code=error.code)
             await self._finish(claim, recorder, "failed", (error.code, str(error), error.retryable))
@@ -145,6 +155,7 @@ class JobWorker:
             log.exception("job_crashed")
             await self._finish(claim, recorder, "failed", ("internal_error", INTERNAL_ERROR, True))
         else:
+            self._media_lost.pop(claim.job.id, None)
             await self._finish(claim, recorder, "completed", result=result)
             log.info("job_done")
 
@@ -210,6 +221,22 @@ class JobWorker:
             await remove_leftovers(self._runtime.jobs, self._runtime.objects, claim, artifacts)
         except (StorageUnavailable, StorageFull) as error:
             log.warning("leftovers_kept", job_id=str(claim.job.id), reason=str(error))
+
+    async def _give_back(self, claim: Claim, error: OctaviaError) -> None:
+        JOBS_GIVEN_BACK.inc()
+        log.warning("job_given_back", reason=str(error))
+        await asyncio.sleep(self._settings.poll_s)
+        await self._release(claim)
+
+    async def _give_back_or_fail(self, claim: Claim, recorder: EventRecorder, error: MediaProcessLost) -> None:
+        """A process that was killed once is no fault of the file's; one that is killed every time is."""
+        job_id = claim.job.id
+        self._media_lost[job_id] += 1
+        if self._media_lost[job_id] < self._settings.chunk_attempts:
+            await self._give_back(claim, error)
+            return
+        del self._media_lost[job_id]
+        await self._finish(claim, recorder, "failed", (error.code, str(error), error.retryable))
 
     async def _release(self, claim: Claim) -> None:
         with suppress(LeaseLost, DependencyUnavailable):

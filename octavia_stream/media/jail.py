@@ -25,6 +25,7 @@ from octavia_stream.config import MediaSettings
 from octavia_stream.errors import (
     DependencyUnavailable,
     EngineUnavailable,
+    MediaProcessLost,
     MediaRejected,
     MediaTooLarge,
     OctaviaError,
@@ -233,7 +234,7 @@ class Jail:
             return MediaTooLarge("The file takes more processor time than this server gives to one file.")
         if number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGSYS):
             return MediaRejected("The file is damaged in a way that stops its decoder.")
-        return EngineUnavailable("The process that reads media was stopped; a retry helps.")
+        return MediaProcessLost()
 
     async def _read_stderr(self) -> bytes:
         """Libraries' words, for the log alone; keeps the pipe from filling up."""

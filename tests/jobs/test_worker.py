@@ -13,7 +13,7 @@ from octavia_stream.accounts.account import Account
 from octavia_stream.config import WorkerSettings
 from octavia_stream.dubbing.checkpoints import Checkpoints
 from octavia_stream.dubbing.progress import Emit
-from octavia_stream.errors import NoSpeech, StorageUnavailable
+from octavia_stream.errors import MediaProcessLost, NoSpeech, StorageUnavailable
 from octavia_stream.events.event import Cancelled, Completed, Failed, Progress, Started, Warned
 from octavia_stream.jobs.artifacts import FinishedJob
 from octavia_stream.jobs.job import Artifact, Claim, Job, JobStatus
@@ -108,6 +108,24 @@ async def test_a_defect_ends_the_job_without_showing_itself(quick: Runtime, subm
     async with working(quick, crash):
         done = await ended(quick, job)
     assert (done.status, done.error_message) == ("failed", INTERNAL_ERROR)
+
+
+@pytest.mark.parametrize(("losses", "status"), [(2, "completed"), (3, "failed")])
+async def test_a_killed_reader_of_media_costs_a_run_and_only_again_and_again_the_job(
+    quick: Runtime, submitted: MakeJob, losses: int, status: JobStatus
+) -> None:
+    runs: list[int] = []
+
+    async def lose(claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> FinishedJob:
+        runs.append(claim.epoch)
+        if len(runs) <= losses:
+            raise MediaProcessLost
+        return RESULT
+
+    job = await submitted()
+    async with working(quick, lose):
+        done = await ended(quick, job)
+    assert (done.status, len(runs)) == (status, 3)
 
 
 async def test_a_full_disk_is_told_as_such(quick: Runtime, submitted: MakeJob) -> None:
