@@ -32,6 +32,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/links"): {},
     ("patch", "/teams/{team_id}"): {"name": "Mine"},
     ("patch", "/jobs/{job_id}"): {"tags": ["mine"]},
+    ("patch", "/segments"): {"version": 1, "edits": [{"edit": "translation", "id": 0, "text": "Mine."}]},
     ("patch", "/members/{account_id}"): {"role": "viewer"},
     ("post", "/owner"): {"account_id": str(uuid4())},
     ("post", "/invitations"): {"email": "somebody@example.org"},

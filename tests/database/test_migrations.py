@@ -39,7 +39,7 @@ async def test_migrations_apply_roll_back_and_apply_again(empty_database: str) -
     ours |= {"admin_act", "cleaning"}
     ours |= {"webhook_endpoint", "webhook_message", "webhook_delivery"}
     ours |= {"cached_result", "job_version", "job_quality"}
-    ours |= {"live_session", "live_peer", "live_listener"}
+    ours |= {"live_session", "live_peer", "live_listener", "live_recording"}
     await migrate(empty_database)
     assert await _tables(empty_database) == ours
     assert all(one.applied for one in await status(empty_database))
