@@ -7,8 +7,8 @@ from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
 from ray.serve._private.common import DeploymentStatus, DeploymentStatusTrigger
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview, DeploymentStatusOverview, ServeStatus
 
-from deployments.app import build, deployment, deployment_options
-from deployments.deploy import APPLICATION, reason
+from deployments.app import APPLICATION, build, deployment, deployment_options
+from deployments.deploy import reason
 from deployments.tts import Tts
 from octavia_stream.config import ReplicaSettings, Settings
 
