@@ -48,6 +48,7 @@ STATUS: dict[type[errors.OctaviaError], int] = {
     errors.RateLimited: 429,
     errors.ChecksumMismatch: CHECKSUM_MISMATCH,
     errors.EngineUnavailable: 503,
+    errors.MediaProcessLost: 503,
     errors.Overloaded: 503,
     errors.StorageUnavailable: 503,
     errors.DependencyUnavailable: 503,

@@ -86,6 +86,7 @@ class QuotaExceeded(OctaviaError):
 class TooManySessions(QuotaExceeded):
     """You have too many live sessions at once; end one."""
 
+    retryable = True
     code = "too_many_sessions"
 
 
@@ -152,6 +153,8 @@ class EngineUnavailable(OctaviaError):
 
 class MediaProcessLost(EngineUnavailable):
     """The process that reads media was stopped; a retry helps."""
+
+    code = "media_process_lost"
 
 
 class Overloaded(OctaviaError):

@@ -24,6 +24,7 @@ property_settings.register_profile("thorough", deadline=None, derandomize=False,
 property_settings.load_profile("everywhere")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For several test processes (`-n auto --dist loadgroup`): a module stays whole, for its fixtures are its own, and
     one process has everything that starts a whole stack, for two of them would starve each other.

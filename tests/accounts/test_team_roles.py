@@ -7,15 +7,18 @@ from octavia_stream.accounts.team_roles import ACTIONS, RULES, Action, allowed, 
 from octavia_stream.errors import Forbidden
 
 ALL: dict[Role, set[Action]] = {
-    "viewer": {"team:read", "jobs:read"},
-    "member": {"team:read", "jobs:read", "jobs:quote", "jobs:create", "jobs:run", "uploads:create"},
+    "viewer": {"team:read", "jobs:read", "live:read"},
+    "member": {
+        *("team:read", "jobs:read", "jobs:quote", "jobs:create", "jobs:run", "uploads:create"),
+        *("live:read", "live:create"),
+    },
     "admin": set(ACTIONS) - {"team:delete", "team:transfer"},
     "owner": set(ACTIONS),
 }
 """What each role may do to what others made. Said a second time, so that nobody widens it by a slip."""
 OWN: dict[Role, set[Action]] = {
     "viewer": set(),
-    "member": {"jobs:change", "uploads:change"},
+    "member": {"jobs:change", "uploads:change", "live:change"},
     "admin": set(),
     "owner": set(),
 }

@@ -45,7 +45,7 @@ async def test_a_socket_tells_everything_once_and_closes_well(
     job = await new_job(submit=True)
     async with socket(alice, address, job["id"]) as connection:
         first = json.loads(await connection.recv())
-        assert (first["seq"], first["event"]) == (1, {"type": "submitted"})
+        assert (first["seq"], first["event"]) == (1, {"type": "submitted", "version": 1})
         await worker.play(job["id"])
         rest = await rest_of(connection)
         assert connection.close_code == 1000

@@ -19,7 +19,7 @@ from octavia_stream.tts.voice import Voice
 ROOT = Path(__file__).parents[2]
 EN, PT = Language("en"), Language("pt")
 UNITS = ("_seconds", "_bytes", "_ratio", "_seconds_total", "_bytes_total", "_info", "_up", "_total")
-COUNTS_OF_THINGS = ("_jobs", "_leases", "_calls", "_clients", "_processes", "_held", "_deliveries")
+COUNTS_OF_THINGS = ("_jobs", "_leases", "_calls", "_clients", "_processes", "_held", "_deliveries", "_sessions")
 
 
 @pytest.fixture
