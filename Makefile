@@ -18,7 +18,7 @@ serve: $(VENV)/.run.stamp ## Bring the whole server up on this machine
 
 # In the order of the folders: the stacks come first, and all else runs beside them.
 test: lint types ## All checks and all tests, against real parts
-	$(BIN)/pytest -n auto --dist loadgroup --no-loadscope-reorder --durations 25
+	$(BIN)/pytest -n auto --no-loadscope-reorder --durations 25
 
 lint: $(VENV)/.dev.stamp
 	$(BIN)/ruff check .

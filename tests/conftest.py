@@ -4,10 +4,12 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from hypothesis import settings as property_settings
+from xdist.scheduler import LoadScopeScheduling
 
 from octavia_stream.config import Settings
 from octavia_stream.database.migrate import migrate
@@ -16,6 +18,8 @@ from octavia_stream.runtime import Runtime, open_runtime
 from octavia_stream.services.embedded import ServiceUrls, embedded_services
 
 _TEMPLATE = "octavia_template"
+_STACKS = frozenset({"acceptance", "deployments", "launcher"})
+"""Folders whose tests start Ray."""
 
 # A loaded machine is no defect, so nothing has a deadline; and each run tries other examples, in CI too.
 property_settings.register_profile("everywhere", deadline=None, derandomize=False, max_examples=50)
@@ -24,14 +28,20 @@ property_settings.register_profile("thorough", deadline=None, derandomize=False,
 property_settings.load_profile("everywhere")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For several test processes (`-n auto --dist loadgroup`): a module stays whole, for its fixtures are its own, and
-    one process has everything that starts a whole stack, for two of them would starve each other.
+class WholeModules(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """For several test processes: a module stays whole, for its fixtures are its own, and one process has everything
+    that starts a whole stack, for two of them would starve each other.
     """
-    for item in items:
-        stack = item.get_closest_marker("ray") or item.get_closest_marker("acceptance")
-        item.add_marker(pytest.mark.xdist_group("stacks" if stack else item.nodeid.partition("::")[0]))
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return "stacks" if module.split("/")[1] in _STACKS else module
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WholeModules:
+    """Used with `--numprocesses`."""
+    return WholeModules(config, log)
 
 
 @pytest.fixture(scope="session")
