@@ -63,7 +63,8 @@ async def measure_editing(settings: Settings, directory: Path, *, quick: bool) -
         segments = dub.manuscript.hearings[0].segments
         edits: list[Edit] = [TranslationEdit(id=segments[len(segments) // 2].id, text=SAID)]
         started_at = time.perf_counter()
-        again = replace(request, targets=(replace(request.targets[0], output=directory / "edited.mp4"),))
+        [first] = request.targets
+        again = replace(request, targets=(replace(first, output=directory / "edited.mp4", earlier=first.output),))
         by = _voices(registry)
         await redub_file(again, revise(dub.manuscript, edits), by, engines, checkpoints, lambda _: None)
         edited_s = time.perf_counter() - started_at

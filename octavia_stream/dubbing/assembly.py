@@ -1,8 +1,9 @@
 """The last stage: original and speech into one track, beside the untouched picture."""
 
 import asyncio
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from octavia_stream.audio.chunk import ASR_RATE_HZ
@@ -16,10 +17,13 @@ from octavia_stream.dubbing.mixing import Clip, Ducking, mix
 from octavia_stream.dubbing.progress import Finished
 from octavia_stream.dubbing.speaking import FittedSegment
 from octavia_stream.dubbing.speech_spool import SpeechSpool
+from octavia_stream.errors import MediaRejected
 from octavia_stream.languages import Language, language_name
 from octavia_stream.media.demuxer import DecodeReport, Demuxer
 from octavia_stream.media.info import AudioTrack
-from octavia_stream.media.muxer import VIDEO_CONTAINERS, Muxer, MuxPlan, MuxResult, SubtitleTrack
+from octavia_stream.media.muxer import SPLICED, VIDEO_CONTAINERS, Muxer, MuxPlan, MuxResult, Splice, SubtitleTrack
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,16 @@ class AssemblyPlan:
     keep_original_track: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A file that was put together before by such a plan, and the only part that sounds differently now."""
+
+    earlier: Path
+    start: int
+    """In samples at 16 kHz, as `end`."""
+    end: int
+
+
 def mixed_channels(track: AudioTrack) -> int:
     """How many channels the mix of a track has."""
     return min(track.channels, 2)
@@ -57,14 +71,19 @@ class Assembly:
         contour: LoudnessContour,
         progress: Finished,
         audition: Audition | None = None,
+        revision: Revision | None = None,
     ) -> None:
-        """contour: of the original, in samples at 16 kHz. audition: listens to the mix."""
+        """
+        contour: of the original, in samples at 16 kHz. audition: listens to the mix, or to what is mixed of it anew.
+        revision: what need not be made again, where the container allows.
+        """
         self._plan = plan
         self._fitted = fitted
         self._spool = spool
         self._contour = contour
         self._progress = progress
         self._audition = audition
+        self._revision = revision if plan.container in SPLICED else None
         self._rate_hz = plan.track.rate_hz
         self._channels = mixed_channels(plan.track)
 
@@ -73,18 +92,37 @@ class Assembly:
 
         heard: what the original says. cues: what the dub says.
         """
-        plan = self._plan
         mux_plan = self._mux_plan(heard, cues)
-        original = Demuxer(plan.source, plan.track, rate_hz=self._rate_hz, channels=self._channels, settings=plan.media)
-        written = 0
+        if self._revision is None:
+            return await self._write(mux_plan, None)
+        splice = self._splice(self._revision)
+        try:
+            return await self._write(
+                replace(mux_plan, splice=splice), splice.sent(self._plan.decoded.source_length, self._rate_hz)
+            )
+        except MediaRejected as error:
+            # What is wrong with the source itself is told by the second attempt.
+            logger.info("the whole sound is made again: %s", error)
+            return await self._write(mux_plan, None)
+
+    def _splice(self, revision: Revision) -> Splice:
+        return Splice(revision.earlier, self._at_rate(revision.start), self._at_rate(revision.end))
+
+    async def _write(self, mux_plan: MuxPlan, part: tuple[int, int] | None) -> MuxResult:
+        """part: all that is mixed, in samples of the mix; None: everything."""
+        plan, rate_hz = self._plan, self._rate_hz
+        original = Demuxer(
+            plan.source, plan.track, rate_hz=rate_hz, channels=self._channels, settings=plan.media, part=part
+        )
+        written = part[0] if part else 0
         async with original, Muxer(plan.source, plan.output, mux_plan, plan.media) as muxer:
-            async for block in mix(original, self._clips(), self._ducking()):
+            async for block in mix(original, self._clips(part), self._ducking()):
                 await muxer.write(block)
                 if self._audition is not None:
                     await asyncio.to_thread(self._audition.push, block, written)
                     self._audition.listen()
                 written += len(block)
-                self._progress.finished("assemble", 0, round(written * ASR_RATE_HZ / self._rate_hz))
+                self._progress.finished("assemble", 0, round(written * ASR_RATE_HZ / rate_hz))
             return await muxer.close()
 
     def _mux_plan(self, heard: Mapping[Language, Sequence[Cue]], cues: Sequence[Cue]) -> MuxPlan:
@@ -122,9 +160,13 @@ class Assembly:
         ]
         return Ducking(spans, gain_db, self._rate_hz)
 
-    def _clips(self) -> Iterator[Clip]:
+    def _clips(self, part: tuple[int, int] | None) -> Iterator[Clip]:
+        """Those that sound in a part."""
         usual = usual_loudness(self._contour, [item.segment.sentence for item in self._fitted])
         for item in self._fitted:
+            placement = item.segment.placement
+            if part and not (self._at_rate(placement.start) < part[1] and self._at_rate(placement.end) >= part[0]):
+                continue
             speech = resample(self._spool.read(item.speech), self._rate_hz)
             if speech.length:
                 gain = speech_gain(self._contour, item.segment.sentence, speech, usual)

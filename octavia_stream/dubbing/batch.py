@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from octavia_stream.asr.transcriber import AsrTask
 from octavia_stream.audio.chunk import ASR_RATE_HZ
 from octavia_stream.captions.cues import USUAL, Cue, CueRules, SpokenText, make_cues
 from octavia_stream.config import MediaSettings
-from octavia_stream.dubbing.assembly import Assembly, AssemblyPlan, mixed_channels
+from octavia_stream.dubbing.assembly import Assembly, AssemblyPlan, Revision, mixed_channels
 from octavia_stream.dubbing.audition import UNHEARD, Audition, AuditionPlan, Impression, auditioning
 from octavia_stream.dubbing.checkpoints import Checkpoints, Stage
 from octavia_stream.dubbing.engines import Engines
@@ -51,6 +51,8 @@ class DubTarget:
     output: Path
     """Where the result goes; its folder exists."""
     fingerprints: Mapping[Stage, str]
+    earlier: Path | None = None
+    """Where an edit finds the file that it is an edit of, if it can be had: most of its sound is taken over."""
 
     @property
     def language(self) -> Language:
@@ -136,6 +138,8 @@ class SpokenFile:
     """By language, as in the request."""
     spools: Sequence[SpeechSpool]
     heard: Sequence[HeardFor]
+    revisions: Mapping[Language, Revision] = field(default_factory=dict)
+    """What was put together before, of dubs that are edited."""
 
 
 async def dub_file(
@@ -207,7 +211,8 @@ async def put_together(
         said = _said(segments, end_s, request.cue_rules)
         async with auditioning(_audition(request, engines, target, segments, end_s)) as audition:
             lane, spool = progress.lane(number), spoken.spools[number]
-            assembly = Assembly(plan, segments, spool, spoken.contour, lane, audition)
+            revision = spoken.revisions.get(target.language)
+            assembly = Assembly(plan, segments, spool, spoken.contour, lane, audition, revision)
             dubs.append(await _assembled(target, segments, assembly, audition, heard, said, emit))
     progress.ended("assemble")
     return dubs

@@ -2,6 +2,7 @@
 
 from bisect import insort
 from collections.abc import Sequence
+from typing import Protocol
 
 from octavia_stream.audio.chunk import AudioChunk
 from octavia_stream.dubbing.loudness import SILENCE_LUFS, LoudnessContour, speech_loudness
@@ -15,7 +16,16 @@ DEFAULT_LOUDNESS_LUFS = -23.0
 """EBU R128, for speech in an original that cannot be measured."""
 
 
-def usual_loudness(contour: LoudnessContour, sentences: Sequence[Sentence]) -> float:
+class Timed(Protocol):
+    """What was said then, in samples at 16 kHz."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+
+
+def usual_loudness(contour: LoudnessContour, sentences: Sequence[Timed]) -> float:
     """The median loudness of these sentences in the original, in LUFS."""
     usual = UsualLoudness(contour)
     for sentence in sentences:
@@ -30,7 +40,7 @@ class UsualLoudness:
         self._contour = contour
         self._measured: list[float] = []
 
-    def add(self, sentence: Sentence) -> None:
+    def add(self, sentence: Timed) -> None:
         """Measure one more; silence does not count."""
         loudness = self._contour.loudness(sentence.start, sentence.end)
         if loudness > SILENCE_LUFS:

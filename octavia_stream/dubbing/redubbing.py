@@ -27,6 +27,7 @@ from octavia_stream.dubbing.loudness import LoudnessContour
 from octavia_stream.dubbing.manuscript import HeardFor, slots
 from octavia_stream.dubbing.once import Once
 from octavia_stream.dubbing.progress import DRAWING, SHARED_STAGES, WEIGHTS, Emit, ProgressTracker
+from octavia_stream.dubbing.revising import revisions
 from octavia_stream.dubbing.segment import NO_FORECAST, Sentence
 from octavia_stream.dubbing.speaking import FittedSegment, Speaking
 from octavia_stream.dubbing.speech_spool import SpeechSpool
@@ -61,7 +62,10 @@ async def redub_file(
             for stage in _STAGES:
                 progress.ended(stage)
             heard = [_heard_for(hearing) for hearing in draft.hearings]
-            spoken = SpokenFile(language, length, manuscript.decoded, contour, fitted, spools, heard)
+            earlier = {target.language: target.earlier for target in request.targets if target.earlier is not None}
+            by_language = {target.language: one for target, one in zip(request.targets, fitted, strict=True)}
+            revised = revisions(manuscript, heard, by_language, earlier, contour)
+            spoken = SpokenFile(language, length, manuscript.decoded, contour, fitted, spools, heard, revised)
             dubs = await put_together(request, spoken, engines, progress, emit)
     return await finished_dub(request, spoken, dubs, progress, emit)
 

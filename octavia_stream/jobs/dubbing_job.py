@@ -23,7 +23,7 @@ from octavia_stream.jobs.job import AudioDubbingOptions, Claim, DubbingOptions, 
 from octavia_stream.jobs.job_models import JobModels
 from octavia_stream.jobs.judging import quality_of, summary
 from octavia_stream.jobs.quality import QualityReport
-from octavia_stream.jobs.sources import SourcePart, fetch_media, listened_part
+from octavia_stream.jobs.sources import SourcePart, fetch_media, fetch_results, listened_part
 from octavia_stream.jobs.streams import JobStream
 from octavia_stream.languages import Language, parse_language
 from octavia_stream.media.info import MediaInfo
@@ -72,9 +72,12 @@ class DubbingJob:
         edit = await self._runtime.versions.under_way(job.id) if job.version else None
         if edit is None:
             return await dub_file(request, self._engines, self._models.detector(), checkpoints, emit)
-        _, manuscript = await self._runtime.versions.manuscript(job, edit.base)
+        base, manuscript = await self._runtime.versions.manuscript(job, edit.base)
+        earlier = await fetch_results(self._runtime, job, base, request.scratch)
+        targets = tuple(replace(target, earlier=earlier.get(target.output.name)) for target in request.targets)
         # What was heard is text by now. Judges would have to listen to all of it again.
-        request = replace(request, route=partial(self._models.route, text=True), audition=UNHEARD)
+        route = partial(self._models.route, text=True)
+        request = replace(request, targets=targets, route=route, audition=UNHEARD)
         draft = await asyncio.to_thread(revise, manuscript, edit.edits)
         return await redub_file(request, draft, self._spoken_by, self._engines, checkpoints, emit)
 

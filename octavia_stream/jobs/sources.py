@@ -1,6 +1,7 @@
 """What a job works on, fetched from where uploads lie."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -9,9 +10,11 @@ from uuid import UUID
 from octavia_stream.captions.subtitle_cue import MAX_BYTES
 from octavia_stream.captions.subtitle_file import SubtitleFile, read_subtitles
 from octavia_stream.config import MediaSettings
-from octavia_stream.errors import InvalidRequest, SubtitlesRejected
+from octavia_stream.errors import InvalidRequest, NotFound, SubtitlesRejected
+from octavia_stream.jobs.job import Job
 from octavia_stream.media.cutter import Range, cut_media
 from octavia_stream.media.info import AudioTrack, MediaInfo
+from octavia_stream.media.muxer import SPLICED
 from octavia_stream.media.probe import probe, require_audio
 from octavia_stream.runtime import Runtime
 
@@ -48,12 +51,34 @@ class SourcePart:
 async def fetch_media(runtime: Runtime, upload_id: UUID, owner_id: UUID, scratch: Path) -> Path:
     """An upload as a file on this machine. Raises NotFound, StorageUnavailable."""
     upload = await runtime.uploads.get(upload_id, owner_id)
-    local = runtime.objects.local_path(upload.key)
+    return await _local(runtime, upload.key, scratch / "source")
+
+
+async def _local(runtime: Runtime, key: str, path: Path) -> Path:
+    """An object as a file: where the store keeps it, or a copy at `path`."""
+    local = runtime.objects.local_path(key)
     if local is not None:
         return local
-    path = scratch / "source"
-    await runtime.objects.download(upload.key, path)
+    await runtime.objects.download(key, path)
     return path
+
+
+async def fetch_results(runtime: Runtime, job: Job, number: int, scratch: Path) -> dict[str, Path]:
+    """Dubs of a finished version of a job, as files on this machine by their names; those that can be had.
+
+    Raises NotFound (there is no such version), StorageUnavailable.
+    """
+    folder = scratch / "earlier"
+    folder.mkdir(exist_ok=True)
+    found: dict[str, Path] = {}
+    for artifact in (await runtime.versions.get(job.id, number)).artifacts:
+        if artifact.name.rpartition(".")[2] not in SPLICED:
+            continue
+        with suppress(NotFound):
+            path = await _local(runtime, artifact.key, folder / artifact.name)
+            if await asyncio.to_thread(path.is_file):
+                found[artifact.name] = path
+    return found
 
 
 async def fetch_subtitles(runtime: Runtime, upload_id: UUID, owner_id: UUID) -> SubtitleFile:

@@ -54,9 +54,11 @@ class Demuxer:
         channels: int,
         settings: MediaSettings,
         report: DecodeReport | None = None,
+        part: tuple[int, int] | None = None,
     ) -> None:
         """
         rate_hz, channels (1 or 2): what to deliver; surround is mixed down without exceeding full scale.
+        part: deliver nothing but what lies between these positions; the chunks keep theirs, the report ends there.
         report: is filled in at the end.
         """
         if channels not in (1, 2):
@@ -67,11 +69,12 @@ class Demuxer:
             track_rate_hz=track.rate_hz,
             rate_hz=rate_hz,
             channels=channels,
+            part=part,
         )
         self._jail = Jail(task, settings, source=path)
         self._rate_hz = rate_hz
         self._channels = channels
-        self._offset = 0
+        self._offset = part[0] if part else 0
         self.report = report if report is not None else DecodeReport()
         """How it went."""
 

@@ -78,15 +78,18 @@ class Jail:
         settings: MediaSettings,
         *,
         source: Path | None = None,
+        earlier: Path | None = None,
         output_directory: Path | None = None,
         file_bytes: int = 0,
         cpu_s: int | None = None,
     ) -> None:
         """
-        source: the only file the child may read. output_directory: the only one it may write.
+        source: the only file the child may read, but for `earlier`, one that we made. output_directory: the only one
+        it may write.
         file_bytes: the largest file it may write. cpu_s: its processor time, at most and by default what settings say.
         """
         self._source = source.absolute() if source else None
+        self._earlier = earlier.absolute() if earlier else None
         self._output_directory = output_directory.absolute() if output_directory else None
         self._bubblewrap = find_bubblewrap()
         limits = wire.Limits(
@@ -106,6 +109,7 @@ class Jail:
             parent_pid=os.getpid(),
             source=os.fsencode(self._source) if self._source else None,
             output_directory=os.fsencode(self._output_directory) if self._output_directory else None,
+            earlier=os.fsencode(self._earlier) if self._earlier else None,
         )
         self._process: asyncio.subprocess.Process | None = None
         self._stderr: asyncio.Task[bytes] | None = None
@@ -124,7 +128,9 @@ class Jail:
     async def __aenter__(self) -> Self:
         command = child_command()
         if self._bubblewrap:
-            command = bubblewrap_command(self._bubblewrap, self._source, self._output_directory) + command
+            command = (
+                bubblewrap_command(self._bubblewrap, (self._source, self._earlier), self._output_directory) + command
+            )
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *command,
@@ -263,7 +269,7 @@ def find_bubblewrap() -> str | None:
     program = shutil.which("bwrap")
     if program is None:
         return None
-    command = [*bubblewrap_command(program, None, None), sys.executable, "-I", "-c", ""]
+    command = [*bubblewrap_command(program, (), None), sys.executable, "-I", "-c", ""]
     try:
         process = _run(command)
     except OSError:
@@ -278,8 +284,8 @@ def _run(command: Sequence[str]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def bubblewrap_command(program: str, source: Path | None, output_directory: Path | None) -> list[str]:
-    """Namespaces of its own, no network, no home: the interpreter's files, the one input, the one output."""
+def bubblewrap_command(program: str, sources: Sequence[Path | None], output_directory: Path | None) -> list[str]:
+    """Namespaces of its own, no network, no home: the interpreter's files, the inputs, the one output."""
     command = [program, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv"]
     command += ["--setenv", "OMP_NUM_THREADS", "1", "--setenv", "OPENBLAS_NUM_THREADS", "1"]
     command += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108  the child's own, empty
@@ -287,8 +293,9 @@ def bubblewrap_command(program: str, source: Path | None, output_directory: Path
         command += ["--ro-bind", str(directory), str(directory)]
     for link in ("/lib", "/lib64"):
         command += ["--ro-bind-try", link, link]
-    if source:
-        command += ["--ro-bind", str(source), str(source)]
+    for source in sources:
+        if source:
+            command += ["--ro-bind", str(source), str(source)]
     if output_directory:
         command += ["--bind", str(output_directory), str(output_directory)]
     return [*command, "--chdir", "/", "--"]

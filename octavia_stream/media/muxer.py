@@ -18,9 +18,11 @@ from octavia_stream.media.info import AudioTrack, MediaInfo
 from octavia_stream.media.jail import STEP_S, Jail
 from octavia_stream.media.wire import MuxResult
 
-__all__ = ["MuxPlan", "MuxResult", "Muxer", "SubtitleTrack", "TimedText", "container_for"]
+__all__ = ["SPLICED", "MuxPlan", "MuxResult", "Muxer", "Splice", "SubtitleTrack", "TimedText", "container_for"]
 
 VIDEO_CONTAINERS = ("mp4", "mov", "mkv", "webm")
+SPLICED = ("mp4", "mov", "m4a")
+"""Containers in which a part of the dubbed sound can be exchanged for another."""
 AUDIO_CONTAINERS = ("m4a", "mp3", "flac", "wav", "ogg")
 CONTAINERS = (*VIDEO_CONTAINERS, *AUDIO_CONTAINERS)
 _SLOWEST_COPY_BYTES_S = 5 * 1024**2
@@ -28,6 +30,7 @@ _SLOWEST_COPY_BYTES_S = 5 * 1024**2
 _ENCODED_BYTES_S = 512 * 1024
 """More than any codec used here makes of a second of stereo sound, 32-bit WAV included."""
 _WRITE_SAMPLES = 65_536
+_AROUND_S = 1.0
 
 
 class TimedText(Protocol):
@@ -49,6 +52,23 @@ class SubtitleTrack:
     title: str
     cues: Sequence[TimedText]
     """In order of start, none overlapping the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Splice:
+    """A file that was written by such a plan, and the part in which the dubbed sound is another now.
+
+    Positions in samples at the plan's rate.
+    """
+
+    earlier: Path
+    start: int
+    end: int
+
+    def sent(self, length: int, rate_hz: int) -> tuple[int, int]:
+        """What is to be written: more than is another, for an encoder begins badly, and a cut needs room."""
+        around = round(_AROUND_S * rate_hz)
+        return max(self.start - around, 0), min(self.end + around, length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +96,9 @@ class MuxPlan:
     padding more."""
     subtitles: tuple[SubtitleTrack, ...] = ()
     """New soft subtitle tracks; those of the source are kept beside them where the container can carry them."""
+    splice: Splice | None = None
+    """Take the dubbed track from a file made earlier, packet for packet, but for a part; only `Splice.sent` is written.
+    Needs `length` and a container of SPLICED."""
 
 
 class Muxer:
@@ -119,6 +142,7 @@ class Muxer:
                 _request(self._plan, self._output.name),
                 self._settings,
                 source=self._source,
+                earlier=self._plan.splice.earlier if self._plan.splice else None,
                 output_directory=self._directory,
                 file_bytes=self._expected_bytes,
             )
@@ -210,7 +234,16 @@ def _request(plan: MuxPlan, output_name: str) -> wire.MuxRequest:
         original_index=track.index if plan.keep_original and plan.container in VIDEO_CONTAINERS else None,
         original_title=plan.original_title or track.title or "",
         subtitles=tuple(_cues(subtitles, track.start_s) for subtitles in plan.subtitles),
+        splice=_splice(plan),
     )
+
+
+def _splice(plan: MuxPlan) -> wire.Splice | None:
+    if plan.splice is None:
+        return None
+    if plan.length is None or plan.container not in SPLICED:
+        raise ValueError("a splice needs a length and a container of SPLICED")
+    return wire.Splice(plan.splice.sent(plan.length, plan.rate_hz), (plan.splice.start, plan.splice.end))
 
 
 def _cues(track: SubtitleTrack, start_s: float) -> wire.SubtitleCues:

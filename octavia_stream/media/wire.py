@@ -63,6 +63,8 @@ class DecodeRequest(msgspec.Struct, frozen=True, tag="decode"):
     track_rate_hz: int
     rate_hz: int
     channels: int
+    part: tuple[int, int] | None = None
+    """Deliver nothing but what lies between these positions at `rate_hz`, and read no further."""
 
 
 class SubtitleCues(msgspec.Struct, frozen=True):
@@ -73,6 +75,15 @@ class SubtitleCues(msgspec.Struct, frozen=True):
     title: str
     cues: tuple[tuple[float, float, str], ...]
     """(start, end, text), seconds on the file's timeline, in order."""
+
+
+class Splice(msgspec.Struct, frozen=True):
+    """Take the new sound from the file made earlier, but for a part. Positions in samples of the new sound."""
+
+    sent: tuple[int, int]
+    """What comes through stdin."""
+    changed: tuple[int, int]
+    """The part of it that sounds differently."""
 
 
 class MuxRequest(msgspec.Struct, frozen=True, tag="mux"):
@@ -92,6 +103,7 @@ class MuxRequest(msgspec.Struct, frozen=True, tag="mux"):
     original_index: int | None
     original_title: str
     subtitles: tuple[SubtitleCues, ...]
+    splice: Splice | None = None
 
 
 Rendition = Literal["picture", "dub", "original"]
@@ -228,6 +240,8 @@ class Request(msgspec.Struct, frozen=True):
     """Path of the one file it may read, as the file system spells it."""
     output_directory: bytes | None = None
     """The one directory it may write."""
+    earlier: bytes | None = None
+    """Path of a file made earlier, which it may read as well."""
 
 
 class Confinement(msgspec.Struct, frozen=True):

@@ -1,17 +1,25 @@
 """A finished dub is edited: only what depends on the edit is made again, and every version stays."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import av
+import numpy as np
 import pytest
 
+from octavia_stream.dubbing import redubbing
+from octavia_stream.dubbing.assembly import Revision
+from octavia_stream.languages import Language
 from octavia_stream.runtime import Runtime
 from octavia_stream.testing import Journal
 from tests.api.conftest import Person
 from tests.api.test_kinds import SPEECH, artifacts, fetched, finished, journal, upload, worker  # noqa: F401  (fixtures)
 
 pytestmark = pytest.mark.services
+
+TALK = Path(__file__).parents[1] / "data" / "video" / "muxed_pt.mp4"
 
 
 @pytest.fixture
@@ -175,3 +183,53 @@ async def test_a_job_without_segments_says_so(alice: Person) -> None:
         answer = await alice.http.get(f"/api/v1/jobs/{job['id']}/segments")
         assert (answer.status_code, words in answer.json()["detail"]) == (409, True)
         assert (await refused(alice, job, {"edit": "merge", "id": 0}))[0] == 409
+
+
+async def test_of_a_video_only_the_sound_around_an_edit_is_encoded_again(
+    alice: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = await upload(alice, TALK, "video")
+    job = await finished(alice, "video-translate", upload_id=source["id"], target_language="en", source_language="pt")
+    listed = (await segments(alice, job))["segments"]
+    middle = listed[len(listed) // 2]
+    (tmp_path / "1.mp4").write_bytes((await fetched(alice, job, "dub.mp4"))[0])
+    edit = {"edit": "translation", "id": middle["id"], "text": "Good morning to you all."}
+    now = await edited(alice, job, edit)
+    (tmp_path / "2.mp4").write_bytes((await fetched(alice, now, "dub.mp4"))[0])
+
+    def whole(*_: object, **__: object) -> dict[Language, Revision]:
+        return {}
+
+    monkeypatch.setattr(redubbing, "revisions", whole)
+    again = await edited(alice, now, edit | {"text": "Good morning to all of you."}, version=2)
+    await edited(alice, again, edit, version=3)
+    (tmp_path / "4.mp4").write_bytes((await fetched(alice, now, "dub.mp4"))[0])
+
+    before, spliced, anew = (packets(tmp_path / f"{n}.mp4") for n in (1, 2, 4))
+    assert spliced["video"] == before["video"]
+    assert [time for time, _ in spliced["audio"]] == [time for time, _ in before["audio"]]
+    other = [n for n, (one, two) in enumerate(zip(before["audio"], spliced["audio"], strict=True)) if one[1] != two[1]]
+    assert 0 < len(other) < len(before["audio"]) / 3
+    first_s, last_s = (other[at] * 1024 / 48_000 for at in (0, -1))
+    assert middle["start_s"] - 4 < first_s < last_s < middle["end_s"] + 8
+    assert len(anew["audio"]) == len(spliced["audio"])
+    heard, wanted = (decoded(tmp_path / f"{n}.mp4") for n in (2, 4))
+    assert heard.shape == wanted.shape
+    assert np.abs(heard - wanted).max() < 0.05
+
+
+def packets(path: Path) -> dict[str, list[tuple[int, bytes]]]:
+    """Time and content of the packets of the picture and of the dub."""
+    found: dict[str, list[tuple[int, bytes]]] = {"video": [], "audio": []}
+    with av.open(str(path)) as container:
+        streams = [container.streams.video[0], container.streams.audio[0]]
+        for packet in container.demux(streams):
+            if packet.size and packet.pts is not None:
+                found[packet.stream.type].append((packet.pts, bytes(packet)))
+    return found
+
+
+def decoded(path: Path) -> np.ndarray:
+    """The dub, shape (channels, n)."""
+    with av.open(str(path)) as container:
+        return np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)

@@ -61,6 +61,8 @@ def _allowed_files(request: wire.Request) -> dict[bytes, landlock.Access]:
     allowed = {b"/dev/urandom": landlock.READ}
     if request.source:
         allowed[request.source] = landlock.READ
+    if request.earlier:
+        allowed[request.earlier] = landlock.READ
     if request.output_directory:
         allowed[request.output_directory] = landlock.WRITE_BENEATH
     return allowed

@@ -27,12 +27,14 @@ def decode(path: str, task: wire.DecodeRequest, limits: wire.Limits, deliver: Ca
         timeline = Timeline(task.track_rate_hz, task.channels)
         longest = limits.max_duration_s * task.track_rate_hz
         resampler = Resampler(task.track_rate_hz, task.rate_hz, task.channels)
-        blocks = Blocks(task.rate_hz, deliver)
+        blocks = Blocks(task.rate_hz, deliver, task.part)
         for position, samples in track:
             for laid in timeline.place(position, samples):
                 if timeline.position > longest:
                     raise MediaTooLarge("The sound goes on for longer than this server takes.")
                 blocks.add(resampler.push(laid))
+            if blocks.ended:
+                break
         if not track.frames:
             raise MediaRejected("Nothing in the sound track can be decoded.")
         blocks.add(resampler.finish())
@@ -142,8 +144,11 @@ class Converter:
 class Blocks:
     """Gathers small pieces into blocks of a second, so that pipes and tasks switch seldom."""
 
-    def __init__(self, size: int, deliver: Callable[[Block], None]) -> None:
+    def __init__(self, size: int, deliver: Callable[[Block], None], part: tuple[int, int] | None = None) -> None:
+        """part: the positions between which pieces count."""
         self._size = size
+        self._part = part
+        self._position = 0
         self._deliver = deliver
         self._pieces: list[Block] = []
         self._count = 0
@@ -151,10 +156,21 @@ class Blocks:
 
     def add(self, piece: Block) -> None:
         """Deliver when a block is full."""
+        at, self._position = self._position, self._position + len(piece)
+        if self._part is not None:
+            start, end = self._part
+            piece = piece[max(start - at, 0) : max(end - at, 0)]
+        if not len(piece):
+            return
         self._pieces.append(piece)
         self._count += len(piece)
         if self._count >= self._size:
             self.flush()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the part is over."""
+        return self._part is not None and self._position >= self._part[1]
 
     def flush(self) -> None:
         """Deliver what there is."""

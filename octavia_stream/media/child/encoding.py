@@ -37,6 +37,20 @@ class SoundCodec:
     def name(self) -> str:
         return self.encoder.removeprefix("lib").replace("mp3lame", "mp3")
 
+    @property
+    def time_base(self) -> Fraction:
+        """One sample."""
+        return Fraction(1, self.rate_hz)
+
+    def frame(self, samples: NDArray[np.float32], pts: int) -> av.AudioFrame:
+        """What the encoder takes. samples: shape (n, channels)."""
+        clipped = np.ascontiguousarray(np.clip(samples, -1.0, 1.0).T)
+        frame = av.AudioFrame.from_ndarray(clipped, format="fltp", layout=_LAYOUTS[samples.shape[1]])
+        frame.sample_rate = self.rate_hz
+        frame.time_base = self.time_base
+        frame.pts = pts
+        return frame
+
 
 def codec_for(container: str, rate_hz: int) -> SoundCodec:
     """What a container's sound is written in; the rate is kept where the codec knows it."""
@@ -47,6 +61,25 @@ def codec_for(container: str, rate_hz: int) -> SoundCodec:
     if container == "mp3":
         return SoundCodec("libmp3lame", rate_hz if rate_hz in _MP3_HZ else _OPUS_HZ)
     return SoundCodec({"flac": "flac", "wav": "pcm_s16le"}[container], rate_hz)
+
+
+def bare_encoder(codec: SoundCodec, channels: int) -> "av.AudioCodecContext":
+    """An encoder that does as that of a `SoundEncoder`, and writes to no file."""
+    context = av.CodecContext.create(codec.encoder, "w")
+    if not isinstance(context, av.AudioCodecContext):
+        raise TypeError(f"{codec.encoder} does not encode sound")
+    context.options = dict(_OPTIONS.get(codec.encoder, {}))
+    context.sample_rate = codec.rate_hz
+    context.format = "fltp"
+    _configure(context, codec, channels)
+    return context
+
+
+def _configure(context: "av.AudioCodecContext", codec: SoundCodec, channels: int) -> None:
+    context.layout = _LAYOUTS[channels]
+    context.time_base = codec.time_base
+    if codec.encoder in _BITS_S_PER_CHANNEL:
+        context.bit_rate = _BITS_S_PER_CHANNEL[codec.encoder] * channels
 
 
 class SoundEncoder:
@@ -62,8 +95,7 @@ class SoundEncoder:
     ) -> None:
         """start_s: presentation time of the first sample. length: samples that will come, if known."""
         self.rate_hz = codec.rate_hz
-        self._layout = _LAYOUTS[channels]
-        self._time_base = Fraction(1, codec.rate_hz)
+        self._codec = codec
         self._mp4 = output.format.name in {"mp4", "mov", "ipod"}
         self.start = max(0, round(start_s * codec.rate_hz))
         self.front_padding = -length % AAC_FRAME if self._mp4 and codec.encoder == "aac" and length is not None else 0
@@ -71,15 +103,12 @@ class SoundEncoder:
         if not isinstance(stream, av.AudioStream):
             raise TypeError(f"{codec.encoder} does not encode sound")
         self.stream = stream
-        context = stream.codec_context
-        context.layout = self._layout
-        context.time_base = self._time_base
-        if codec.encoder in _BITS_S_PER_CHANNEL:
-            context.bit_rate = _BITS_S_PER_CHANNEL[codec.encoder] * channels
-        self.stream.time_base = self._time_base
+        _configure(stream.codec_context, codec, channels)
+        self.stream.time_base = codec.time_base
         self._output = output
         self._encoder = codec.encoder
-        self._next_pts = self._first_pts()
+        self.first_pts = self._next_pts = self._first_pts()
+        """Of what is put in."""
         self.length = 0
         """Samples taken so far."""
 
@@ -103,7 +132,7 @@ class SoundEncoder:
         if not self.length and self.front_padding:
             self._push(np.zeros((self.front_padding, samples.shape[1]), np.float32))
         self.length += len(samples)
-        self._push(np.clip(samples, -1.0, 1.0))
+        self._push(samples)
 
     def finish(self) -> None:
         """Write what the encoder still holds."""
@@ -119,10 +148,7 @@ class SoundEncoder:
         self._output.mux(packets)
 
     def _push(self, samples: NDArray[np.float32]) -> None:
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout=self._layout)
-        frame.sample_rate = self.rate_hz
-        frame.time_base = self._time_base
-        frame.pts = self._next_pts
+        frame = self._codec.frame(samples, self._next_pts)
         self._next_pts += len(samples)
         self._output.mux(self.stream.encode(frame))
 

@@ -65,7 +65,10 @@ def _answer(  # noqa: PLR0911  (one for each task)
         case wire.DecodeRequest() as task:
             return decoding.decode(source, task, request.limits, reports.samples)
         case wire.MuxRequest() as task:
-            return muxing.mux(source, directory, task, lambda count: pipes.read_samples(_STDIN, count, task.channels))
+            earlier = os.fsdecode(request.earlier or b"")
+            return muxing.mux(
+                source, directory, task, lambda count: pipes.read_samples(_STDIN, count, task.channels), earlier
+            )
         case wire.CutRequest() as part:
             return cutting.cut(source, directory, part)
         case wire.BurnRequest() as drawing:

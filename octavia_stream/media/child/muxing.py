@@ -15,6 +15,7 @@ from octavia_stream.media.child.copying import ORIGINAL, CopiedTrack, ReencodedT
 from octavia_stream.media.child.edit_list import Edit, write_edit
 from octavia_stream.media.child.encoding import AAC_PRIMING, MP4_FAMILY, SoundEncoder, codec_for
 from octavia_stream.media.child.opening import MEDIA_ERRORS, open_media
+from octavia_stream.media.child.splicing import SplicedTrack
 from octavia_stream.media.child.subtitling import SubtitleWriter
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ _INTERLEAVE_S = 2
 """How long FFmpeg holds packets back for a track that has none, a subtitle for instance."""
 
 
-def mux(path: str, directory: str, task: wire.MuxRequest, read: ReadSamples) -> wire.MuxResult:
-    """Write the file. Raises MediaRejected, OSError."""
+def mux(path: str, directory: str, task: wire.MuxRequest, read: ReadSamples, earlier: str = "") -> wire.MuxResult:
+    """Write the file. earlier: path of the one that a splice is about. Raises MediaRejected, OSError."""
     target = Path(directory) / task.output_name
     codec = codec_for(task.container, task.rate_hz)
     with (
@@ -44,7 +45,7 @@ def mux(path: str, directory: str, task: wire.MuxRequest, read: ReadSamples) -> 
             container_options=_options(task, codec.rate_hz),
         ) as output,
     ):
-        job = _Muxing(source, output, task, read)
+        job = _Muxing(source, output, task, read, earlier)
         job.run()
     if task.container in MP4_FAMILY and job.dub.encoder.start > 0:
         _correct_start(target, job)
@@ -82,7 +83,12 @@ class _Muxing:
     """One file being written."""
 
     def __init__(
-        self, source: "InputContainer", output: "OutputContainer", task: wire.MuxRequest, read: ReadSamples
+        self,
+        source: "InputContainer",
+        output: "OutputContainer",
+        task: wire.MuxRequest,
+        read: ReadSamples,
+        earlier: str,
     ) -> None:
         self._source = source
         self._output = output
@@ -95,7 +101,12 @@ class _Muxing:
                 output.metadata[name] = value
         if task.picture:
             self._add_picture()
-        self.dub = DubbedTrack(output, task, read)
+        self.dub: DubbedTrack | SplicedTrack
+        if task.splice is None:
+            self.dub = DubbedTrack(output, task, read)
+        else:
+            self.dub = SplicedTrack(output, task, task.splice, earlier, read)
+        self._name(self.dub.encoder.stream)
         if task.original_index is not None:
             self._add_original(task.original_index)
         self._subtitles = self._add_subtitles()
@@ -110,6 +121,11 @@ class _Muxing:
             raise MediaRejected(f"{kind.upper()} cannot hold a picture in {name}; choose MKV.")
         self._tracks[stream.index] = CopiedTrack(self._output, stream, kind)
         self._output.set_chapters(self._source.chapters())
+
+    def _name(self, dubbed: "Stream") -> None:
+        dubbed.metadata["language"] = self._task.language
+        dubbed.metadata["title"] = dubbed.metadata["handler_name"] = self._task.title
+        dubbed.disposition = av.stream.Disposition.default | av.stream.Disposition.dub
 
     def _add_original(self, index: int) -> None:
         stream = next((s for s in self._source.streams.audio if s.index == index), None)
@@ -190,10 +206,6 @@ class DubbedTrack:
         wanted = task.length
         length = None if wanted is None else resampled_length(wanted, task.rate_hz, codec.rate_hz)
         self.encoder = SoundEncoder(output, codec, task.channels, task.start_s, length)
-        stream = self.encoder.stream
-        stream.metadata["language"] = task.language
-        stream.metadata["title"] = stream.metadata["handler_name"] = task.title
-        stream.disposition = av.stream.Disposition.default | av.stream.Disposition.dub
         self._resampler = Resampler(task.rate_hz, codec.rate_hz, task.channels)
         self._read = read
         self._block = round(_BLOCK_S * task.rate_hz)

@@ -20,10 +20,10 @@ MEDIA_ERRORS = (av.error.FFmpegError, ValueError)
 UNREADABLE = "This is not a media file that can be read."
 
 
-def open_media(path: str) -> "InputContainer":
-    """Open for reading. Raises MediaRejected when no known format fits."""
+def open_media(path: str, extra: dict[str, str] | None = None) -> "InputContainer":
+    """Open for reading. extra: options of the demuxer. Raises MediaRejected when no known format fits."""
     av.logging.set_level(None)
-    options = {"protocol_whitelist": PROTOCOLS, "format_whitelist": FORMATS}
+    options = {"protocol_whitelist": PROTOCOLS, "format_whitelist": FORMATS, **(extra or {})}
     try:
         container = av.open(f"file:{path}", options=options, metadata_errors="replace")
     except (MemoryError, OSError):
