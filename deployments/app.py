@@ -5,7 +5,7 @@ from typing import Any
 
 from ray import serve
 from ray.serve import Application, Deployment
-from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, RequestRouterConfig
 
 from deployments.asr import Asr
 from deployments.backlog import QueuedSoundPolicy
@@ -25,6 +25,7 @@ HEALTH_CHECK_TIMEOUT_S = 5.0
 ENGINE_SHUTDOWN_S = 10.0
 WORKER_SHUTDOWN_S = 30.0
 UPSCALE_DELAY_S = 5.0
+ROUTER = "deployments.routing.FewestCallsRouter"
 
 
 def build(args: Settings) -> Application:
@@ -78,6 +79,7 @@ def deployment_options(replicas: ReplicaSettings, shutdown_s: float, live_calls:
         "max_replicas_per_node": replicas.max_replicas_per_node,
         "max_ongoing_requests": replicas.max_ongoing_requests + live_calls,
         "max_queued_requests": replicas.max_queued_requests,
+        "request_router_config": RequestRouterConfig(request_router_class=ROUTER),  # type: ignore[arg-type]
         "health_check_period_s": HEALTH_CHECK_PERIOD_S,
         "health_check_timeout_s": HEALTH_CHECK_TIMEOUT_S,
         "graceful_shutdown_timeout_s": shutdown_s,

@@ -153,7 +153,7 @@ async def dub_file(
     weights = WEIGHTS | DRAWING if request.burn_in else WEIGHTS
     progress = ProgressTracker(emit, duration, weights=weights, lanes=len(request.targets))
     contour = LoudnessContour(ASR_RATE_HZ)
-    listener = Listener(detector, contour, progress)
+    listener = Listener(detector, contour, progress, awaited=request.stream is not None)
     with open_spools(request) as spools:
         corridor = Corridor(_plans(request, emit), engines, checkpoints, progress, emit)
         demuxer = Demuxer(request.source, request.track, rate_hz=ASR_RATE_HZ, channels=1, settings=request.media)

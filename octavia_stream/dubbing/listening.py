@@ -14,7 +14,8 @@ from octavia_stream.vad.chunking import ChunkPlanner, ChunkSpan
 from octavia_stream.vad.detector import SpeechDetector
 
 FIRST_SHARE = 0.5
-"""Half a chunk is understood and spoken earlier than a whole one, and is enough to tell a language by."""
+"""Half a chunk is understood and spoken earlier than a whole one, and is enough to tell a language by. It is one call
+more, and recognition takes as long for half a chunk as for a whole one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,11 +31,14 @@ class SpeechChunk:
 class Listener:
     """Finds speech as sound flows by; keeps no more of it than the chunk being cut."""
 
-    def __init__(self, detector: SpeechDetector, contour: LoudnessContour, progress: ProgressTracker) -> None:
+    def __init__(
+        self, detector: SpeechDetector, contour: LoudnessContour, progress: ProgressTracker, *, awaited: bool = False
+    ) -> None:
+        """awaited: somebody plays what is made while the rest is; the first chunk is shorter then."""
         self._detector = detector
         self._contour = contour
         self._progress = progress
-        self._planner = ChunkPlanner(first_share=FIRST_SHARE)
+        self._planner = ChunkPlanner(first_share=FIRST_SHARE if awaited else 1.0)
         self._kept: list[AudioChunk] = []
         self.length = 0
         """Samples heard so far."""
