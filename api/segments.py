@@ -237,22 +237,22 @@ def _check_models(draft: Draft, services: Services) -> None:
                 if line.kept is None and (language, line.voice) not in checked.voices:
                     services.registry.choose_voice(language, line.voice)
                     checked.voices.add((language, line.voice))
-                if line.text is None and language not in checked.routes:
-                    plan_route(hearing.of.language, language, pairs, asr_translates=False)
-                    checked.routes.add(language)
+                spoken = segment.language or hearing.of.language
+                if line.text is None and (spoken, language) not in checked.routes:
+                    plan_route(spoken, language, pairs, asr_translates=False)
+                    checked.routes.add((spoken, language))
 
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
     voices: set[tuple[Language, str]]
-    routes: set[Language]
+    routes: set[tuple[Language, Language]]
 
 
 def _segment(index: int, one: ManuscriptSegment, room: Slot, hearing: Hearing) -> SegmentView:
     lines = [_line(target, one.spoken[target], room) for target in hearing.targets]
-    return SegmentView(
-        index, one.id, shown(one.start), shown(one.end), shown(room.end), hearing.language, one.text, lines
-    )
+    language = one.language or hearing.language
+    return SegmentView(index, one.id, shown(one.start), shown(one.end), shown(room.end), language, one.text, lines)
 
 
 def _line(language: Language, line: ManuscriptLine, room: Slot) -> LineView:

@@ -24,6 +24,9 @@ class Transcript:
     language: Language
     """The language of the words: the one spoken, or English when the task was to translate."""
     language_probability: float = 1.0
+    sounds_like: Language | None = None
+    """What the model takes the speech for, whatever language it was told; None: nobody knows."""
+    sounds_like_probability: float = 0.0
 
     @property
     def text(self) -> str:

@@ -1,10 +1,11 @@
 """Whisper through faster-whisper: a plain engine that transcribes chunks of many jobs in one call."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from faster_whisper import BatchedInferencePipeline, WhisperModel
@@ -74,6 +75,23 @@ SURE = 0.5
 RIVALS = 3
 
 
+_Seeming: TypeAlias = tuple[Language | None, float]
+"""What speech sounds like, and how sure that is."""
+
+
+class _TellingModel(WhisperModel):  # type: ignore[misc]
+    """Also tells what is spoken in each window that it is given: all of that work but one step is done anyway."""
+
+    rankings: list[list[tuple[str, float]]] | None = None
+    """Of each window since somebody put a list here: languages as tokens, the likeliest first."""
+
+    def encode(self, features: Any) -> Any:
+        encoded = super().encode(features)
+        if self.rankings is not None:
+            self.rankings += self.model.detect_language(encoded)
+        return encoded
+
+
 class WhisperEngine:
     """One loaded model. Not thread-safe: call it from one thread."""
 
@@ -88,7 +106,7 @@ class WhisperEngine:
     ) -> None:
         """model_dir: a CTranslate2 conversion of Whisper. Raises ModelCorrupt."""
         try:
-            self._model = WhisperModel(
+            self._model = _TellingModel(
                 str(model_dir), device=device, compute_type=compute_type, cpu_threads=threads, local_files_only=True
             )
         except (RuntimeError, ValueError, OSError) as error:
@@ -131,9 +149,9 @@ class WhisperEngine:
                 elif heard := self._hear(request):
                     groups[heard.language, request.task].append((index, heard))
             for (language, task), members in groups.items():
-                words = self._decode([heard for _, heard in members], language, task)
-                for (index, heard), found in zip(members, words, strict=True):
-                    transcripts[index] = _transcript(requests[index], heard, found)
+                decoded = self._decode([heard for _, heard in members], language, task)
+                for (index, heard), (words, seeming) in zip(members, decoded, strict=True):
+                    transcripts[index] = _transcript(requests[index], heard, words, seeming)
         except (RuntimeError, MemoryError) as error:
             raise EngineUnavailable("Speech recognition failed on this replica; a retry helps.") from error
         return transcripts
@@ -218,20 +236,36 @@ class WhisperEngine:
             return _ENGLISH, 1.0
         if request.language and request.language != UNKNOWN:
             return request.language, 1.0
-        token, probability = self._model.model.detect_language(encoded)[0][0]
-        code = token[2:-2]
-        return Language(_TAGS.get(code, code)), float(probability)
+        return _seeming(self._model.model.detect_language(encoded)[0])
 
-    def _decode(self, chunks: Sequence[_Heard], language: Language, task: AsrTask) -> list[list[Word]]:
-        """The words of each chunk as Whisper times them, from the start of the chunk."""
-        words, failed = self._run(chunks, language, task)
+    def _decode(self, chunks: Sequence[_Heard], language: Language, task: AsrTask) -> list[tuple[list[Word], _Seeming]]:
+        """The words of each chunk as Whisper times them, from the start of the chunk, and what they sound like."""
+        with self._told(len(chunks)) as seeming:
+            words, failed = self._run(chunks, language, task)
         if failed:
             # Greedy decoding can loop; sampling at a temperature is Whisper's own answer, but a resumed job must get
             # the same words again, so forbid repetitions instead.
             again, _ = self._run([chunks[i] for i in failed], language, task, beam_size=5, no_repeat_ngram_size=3)
             for i, found in zip(failed, again, strict=True):
                 words[i] = found
-        return words
+        return list(zip(words, seeming, strict=True))
+
+    @contextmanager
+    def _told(self, chunks: int) -> Iterator[list[_Seeming]]:
+        """What each chunk sounds like, known when the block has run them."""
+        seeming: list[_Seeming] = [(None, 0.0)] * chunks
+        if not self._model.model.is_multilingual:
+            yield seeming
+            return
+        rankings: list[list[tuple[str, float]]] = []
+        self._model.rankings = rankings
+        try:
+            yield seeming
+        finally:
+            self._model.rankings = None
+        # One window holds one chunk, in order; else nobody knows which is which.
+        if len(rankings) == chunks:
+            seeming[:] = [_seeming(ranking) for ranking in rankings]
 
     def _run(
         self, chunks: Sequence[_Heard], language: Language, task: AsrTask, **options: Any
@@ -297,11 +331,18 @@ def _timed_words(timed: Sequence[dict[str, Any]], audio: AudioChunk) -> tuple[Wo
     return tuple(words)
 
 
-def _transcript(request: TranscribeRequest, heard: _Heard, words: Sequence[Word]) -> Transcript:
+def _seeming(ranking: Sequence[tuple[str, float]]) -> tuple[Language, float]:
+    token, probability = ranking[0]
+    code = token[2:-2]
+    return Language(_TAGS.get(code, code)), float(probability)
+
+
+def _transcript(request: TranscribeRequest, heard: _Heard, words: Sequence[Word], seeming: _Seeming) -> Transcript:
     offset = request.audio.offset
     placed = place_words(words, heard.speech, request.audio.length)
     return Transcript(
         tuple(Word(word.text, word.start + offset, word.end + offset, word.probability) for word in placed),
         _ENGLISH if request.task == "translate" else heard.language,
         heard.probability,
+        *seeming,
     )

@@ -316,8 +316,14 @@ def stream_of(
 
 
 def _plans(request: DubRequest, emit: Emit) -> list[DubbingPlan]:
+    told: set[Language] = set()
+
     def route(target: Language, spoken: Language) -> Route:
         found = request.route(spoken, target)
+        # Another language later in the file is asked for, too; the file is of the first.
+        if target in told:
+            return found
+        told.add(target)
         if target == request.targets[0].language:
             emit(_analysed(request, spoken))
         if spoken == target:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from octavia_stream.asr.transcriber import AsrTask
@@ -12,6 +13,7 @@ from octavia_stream.captions.cues import USUAL, Cue, CueRules, SpokenText, make_
 from octavia_stream.channel import Channel
 from octavia_stream.config import MediaSettings
 from octavia_stream.dubbing.checkpoints import Checkpoints, Stage
+from octavia_stream.dubbing.detours import Detours, change_to
 from octavia_stream.dubbing.engines import Engines
 from octavia_stream.dubbing.glossary import NO_GLOSSARY, Glossary
 from octavia_stream.dubbing.listening import Listener, SpeechChunk
@@ -104,8 +106,11 @@ async def caption_file(
         total=sum(map(len, sources.values())),
         length=max(length, 1),
     )
-    for target, route in listening.routes.items():
-        texts = await translation.translate([sentence.text for sentence in sources[target]], route, target)
+    for target in listening.routes:
+        texts: list[str] = []
+        for language, group in groupby(sources[target], lambda sentence: sentence.language):
+            said = [sentence.text for sentence in group]
+            texts += await translation.translate(said, listening.route(language, target), target)
         cues.setdefault(target, _cues(sources[target], texts, end_s, request.cue_rules))
     progress.ended("translate")
     return CaptionResult(spoken, len(sentences["transcribe"]), end_s, cues)
@@ -131,8 +136,14 @@ class _Listening:
         self._emit = emit
         self.routes: dict[Language, Route] = {}
         """How each target is reached, once the language is known."""
+        self._detours = Detours(self._routes_from, lambda: tuple(self.routes.values()), "these subtitles", emit)
         self._understanding = Understanding(
-            engines.transcriber, once, request.fingerprints["transcribe"], request.source_language, self._decide
+            engines.transcriber,
+            once,
+            request.fingerprints["transcribe"],
+            request.source_language,
+            self._decide,
+            self._detours.follow,
         )
 
     @property
@@ -142,9 +153,16 @@ class _Listening:
 
     def _decide(self, spoken: Language) -> AsrTask:
         request = self._request
-        self.routes = {target: request.route(spoken, target) for target in request.target_languages}
+        self.routes = dict(zip(request.target_languages, self._routes_from(spoken), strict=True))
         self._emit(Analysed(request.info.duration_s, spoken, ", ".join(request.target_languages) or spoken, ""))
         return "transcribe"
+
+    def _routes_from(self, spoken: Language) -> tuple[Route, ...]:
+        return tuple(self._request.route(spoken, target) for target in self._request.target_languages)
+
+    def route(self, spoken: Language, target: Language) -> Route:
+        """From a language that is spoken somewhere."""
+        return dict(zip(self.routes, self._detours.of(spoken), strict=True))[target]
 
     async def run(self, sound: AsyncIterator[AudioChunk], listener: Listener) -> dict[AsrTask, list[Sentence]]:
         window = self._request.window_chunks
@@ -170,8 +188,12 @@ class _Listening:
             for task, transcript in heard.transcripts.items():
                 if task not in assemblers and transcript.words:
                     assemblers[task] = SentenceAssembler(transcript.language)
-                if task in assemblers:
-                    sentences[task] += assemblers[task].push(transcript.words, heard.final_until)
+                if (assembler := assemblers.get(task)) is None:
+                    continue
+                if transcript.words and transcript.language != assembler.language:
+                    sentences[task] += assembler.change_language(transcript.language)
+                    self._emit(change_to(transcript))
+                sentences[task] += assembler.push(transcript.words, heard.final_until)
         for task, assembler in assemblers.items():
             sentences[task] += assembler.finish()
         return sentences

@@ -99,6 +99,8 @@ class DraftSegment:
     start: int
     end: int
     lines: dict[Language, DraftLine]
+    language: Language | None = None
+    """Of the words, where it is not that of the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,18 +271,20 @@ class _Revision:
         fresh = {language: DraftLine(line.voice, None) for language, line in one.lines.items()}
         self._moved |= {one.id, second}
         return [
-            DraftSegment(one.id, first_text, one.start, at, fresh),
-            DraftSegment(second, second_text, at, one.end, dict(fresh)),
+            DraftSegment(one.id, first_text, one.start, at, fresh, one.language),
+            DraftSegment(second, second_text, at, one.end, dict(fresh), one.language),
         ]
 
     def _merge(self, one: DraftSegment) -> None:
         following = self._following(one.id)
         [other] = self._now[following]
-        text = join_words([one.text, other.text], self._hearing.language)
+        if one.language != other.language:
+            raise InvalidRequest(f"Segments {one.id} and {following} are in different languages; they stay apart.")
+        text = join_words([one.text, other.text], one.language or self._hearing.language)
         if len(text) > LONGEST_TEXT:
             raise InvalidRequest(f"Segments {one.id} and {following} together have more than {LONGEST_TEXT} letters.")
         fresh = {language: DraftLine(line.voice, None) for language, line in one.lines.items()}
-        self._now[one.id] = [DraftSegment(one.id, text, one.start, max(one.end, other.end), fresh)]
+        self._now[one.id] = [DraftSegment(one.id, text, one.start, max(one.end, other.end), fresh, one.language)]
         self._now[following] = []
 
     def draft(self) -> DraftHearing:
@@ -305,7 +309,7 @@ def _as_it_is(one: ManuscriptSegment) -> DraftSegment:
         language: DraftLine(said.voice, said.text, said.speed, said, said.by_hand)
         for language, said in one.spoken.items()
     }
-    return DraftSegment(one.id, one.text, one.start, one.end, lines)
+    return DraftSegment(one.id, one.text, one.start, one.end, lines, one.language)
 
 
 def _with_room(one: DraftSegment, slot: Slot, before: Slot | None) -> DraftSegment:

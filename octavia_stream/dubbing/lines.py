@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from octavia_stream.audio.chunk import AudioChunk
 from octavia_stream.dubbing.segment import NO_FORECAST, Forecast, Sentence, Slot
+from octavia_stream.languages import Language
 from octavia_stream.tts.voice import Voice
 
 
@@ -47,6 +48,12 @@ class SentenceBatch:
 
     index: int
     sentences: tuple[SlottedSentence, ...]
+    """At least one. All that are to be translated are of one language."""
+
+    @property
+    def language(self) -> Language:
+        """Of what is to be translated."""
+        return self.sentences[0].sentence.language
 
     @property
     def written(self) -> bool:

@@ -38,6 +38,8 @@ class ManuscriptSegment(msgspec.Struct, frozen=True):
     start: int
     end: int
     spoken: dict[Language, ManuscriptLine]
+    language: Language | None = None
+    """Of the words, where it is not that of the others."""
 
 
 class Hearing(msgspec.Struct, frozen=True):
@@ -45,7 +47,7 @@ class Hearing(msgspec.Struct, frozen=True):
 
     task: AsrTask
     language: Language
-    """Of the words."""
+    """Of the words, where a segment has none of its own."""
     targets: tuple[Language, ...]
     segments: list[ManuscriptSegment]
     """In order of time."""
@@ -125,4 +127,5 @@ class HeardFor:
             )
             for target, item in zip(self.targets, together, strict=True)
         }
-        return ManuscriptSegment(sentence.index, sentence.text, sentence.start, sentence.end, spoken)
+        own = sentence.language if sentence.language != self.language else None
+        return ManuscriptSegment(sentence.index, sentence.text, sentence.start, sentence.end, spoken, own)

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 
 from octavia_stream.asr.transcriber import AsrTask
 from octavia_stream.asr.transcript import Transcript
 from octavia_stream.audio.chunk import ASR_RATE_HZ, AudioChunk
 from octavia_stream.channel import Channel
 from octavia_stream.dubbing.checkpoints import Checkpoints
+from octavia_stream.dubbing.detours import Detours, change_to
 from octavia_stream.dubbing.engines import Engines
 from octavia_stream.dubbing.lines import SentenceBatch, SlottedSentence
 from octavia_stream.dubbing.listening import Listener, SpeechChunk
@@ -60,8 +62,14 @@ class Corridor:
         self.routes: tuple[Route, ...] = ()
         """How each language is reached, once it is known what is spoken."""
         once = Once(checkpoints, self._plan.attempts)
+        self._detours = Detours(self._routes_from, lambda: self.routes, "this dub", emit)
         self._understanding = Understanding(
-            engines.transcriber, once, self._plan.fingerprints["transcribe"], self._plan.source_language, self._decide
+            engines.transcriber,
+            once,
+            self._plan.fingerprints["transcribe"],
+            self._plan.source_language,
+            self._decide,
+            self._detours.follow,
         )
         self._speaking = [
             Speaking(plan, partial(self._route, number), engines, once, progress.lane(number), emit)
@@ -74,11 +82,15 @@ class Corridor:
         return self._understanding.language
 
     def _decide(self, spoken: Language) -> AsrTask:
-        self.routes = tuple(plan.route(spoken) for plan in self._plans)
+        self.routes = self._routes_from(spoken)
         return self._tasks[0]
 
-    def _route(self, number: int) -> Route | None:
-        return self.routes[number] if self.routes else None
+    def _routes_from(self, spoken: Language) -> tuple[Route, ...]:
+        return tuple(plan.route(spoken) for plan in self._plans)
+
+    def _route(self, number: int, spoken: Language) -> Route | None:
+        routes = self._detours.of(spoken)
+        return routes[number] if routes else None
 
     @property
     def _tasks(self) -> tuple[AsrTask, ...]:
@@ -146,8 +158,8 @@ class Corridor:
         async for heard in inbox:
             for task in self._tasks:
                 transcript = heard.transcripts.get(task)
-                if task not in gathering and transcript is not None and transcript.words:
-                    gathering[task] = _Gathering(SentenceAssembler(transcript.language))
+                if transcript is not None and transcript.words:
+                    self._change_language(gathering, task, transcript)
                 if (one := gathering.get(task)) is None:
                     continue
                 one.held += one.assembler.push(transcript.words if transcript else (), heard.final_until)
@@ -166,6 +178,15 @@ class Corridor:
         for outbox in outboxes:
             await outbox.close()
 
+    def _change_language(self, gathering: dict[AsrTask, "_Gathering"], task: AsrTask, transcript: Transcript) -> None:
+        """No sentence goes from one language into another."""
+        one = gathering.get(task)
+        if one is None:
+            gathering[task] = _Gathering(SentenceAssembler(transcript.language))
+        elif one.assembler.language != transcript.language:
+            one.held += one.assembler.change_language(transcript.language)
+            self._emit(change_to(transcript))
+
     def _wanting(self, task: AsrTask, outboxes: Sequence[Channel[SentenceBatch]]) -> list[Channel[SentenceBatch]]:
         """Of the languages that are made of what this task hears."""
         return [outbox for route, outbox in zip(self.routes, outboxes, strict=True) if route.asr_task == task]
@@ -182,8 +203,10 @@ class Corridor:
         )
         self._progress.expect("translate", len(slotted) * len(outboxes))
         self._progress.expect("synthesize", len(slotted) * len(outboxes))
-        for outbox in outboxes:
-            await outbox.send(SentenceBatch(index, slotted))
+        for _, group in groupby(slotted, lambda item: item.sentence.language):
+            batch = SentenceBatch(index, tuple(group))
+            for outbox in outboxes:
+                await outbox.send(batch)
 
 
 @dataclass(slots=True)

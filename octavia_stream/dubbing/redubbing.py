@@ -104,10 +104,11 @@ class _Respeaking:
         self, number: int, target: DubTarget, spool: SpeechSpool, timeline: FinalTimeline | None
     ) -> list[FittedSegment]:
         hearing = next(one for one in self._draft.hearings if target.language in one.of.targets)
-        route = self._request.route(hearing.of.language, target.language)
-        plan = plan_of(self._request, target, lambda _: route)
+        spoken = {segment.language or hearing.of.language for segment in hearing.segments}
+        routes = {language: self._request.route(language, target.language) for language in spoken}
+        plan = plan_of(self._request, target, routes.__getitem__)
         lane = self._progress.lane(number)
-        speaking = Speaking(plan, lambda: route, self._engines, self._once, lane, self._emit)
+        speaking = Speaking(plan, routes.__getitem__, self._engines, self._once, lane, self._emit)
         length = self._draft.of.length
         batches: Channel[SentenceBatch] = Channel(plan.chunks_in_flight)
         async with asyncio.TaskGroup() as group:
@@ -132,7 +133,9 @@ def _batches(
     """In order of time. What is to be translated comes alone, so that each has a checkpoint of its own."""
     written: list[SlottedSentence] = []
     for segment, slot in zip(hearing.segments, slots(hearing.segments, length), strict=True):
-        sentence = Sentence(segment.id, segment.text, hearing.of.language, segment.start, segment.end)
+        sentence = Sentence(
+            segment.id, segment.text, segment.language or hearing.of.language, segment.start, segment.end
+        )
         slotted = SlottedSentence(sentence, slot, given(segment.lines[target]))
         fresh = segment.lines[target].text is None
         if written and (fresh or len(written) == BATCH_SENTENCES):

@@ -52,6 +52,11 @@ class SentenceAssembler:
         """A whole sentence that may still be joined by a short one after it."""
 
     @property
+    def language(self) -> Language:
+        """Of the words."""
+        return self._language
+
+    @property
     def next_start(self) -> int | None:
         """Where the next sentence will start; None while no word of it is known."""
         words = self._held or self._stage.words
@@ -68,6 +73,13 @@ class SentenceAssembler:
     def finish(self) -> list[Sentence]:
         """No more words will come: take what is left."""
         return self._advance(0, finished=True)
+
+    def change_language(self, language: Language) -> list[Sentence]:
+        """No sentence goes from one language into another: take what is left, before words in the next are added."""
+        released = self.finish()
+        self._language = language
+        self._punctuation = Punctuation(language)
+        return released
 
     def _advance(self, final_until: int, *, finished: bool) -> list[Sentence]:
         released: list[Sentence] = []

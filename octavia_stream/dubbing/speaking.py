@@ -45,13 +45,13 @@ class Speaking:
     def __init__(
         self,
         plan: DubbingPlan,
-        route: Callable[[], Route | None],
+        route: Callable[[Language], Route | None],
         engines: Engines,
         once: Once,
         progress: Finished,
         emit: Emit,
     ) -> None:
-        """route: asked with every batch, for it may be known only when the first sentence is."""
+        """route: from a language that is spoken; asked with every batch, for it may be known only then."""
         self._plan = plan
         self._route = route
         self._engines = plan.glossary.over(engines, plan.target_language, emit)
@@ -87,7 +87,7 @@ class Speaking:
 
     async def _translate(self, batch: SentenceBatch) -> list[Line]:
         texts = [item.sentence.text for item in batch.sentences]
-        route = self._route()
+        route = self._route(batch.language)
         if batch.written or route is None or not route.hops:
             translations = [Translation(text, (Hypothesis(text, 0.0),)) for text in texts]
         else:

@@ -90,7 +90,7 @@ async def speak_subtitles(
     emit(Analysed(length / ASR_RATE_HZ, request.source_language, request.target_language, request.voice.id))
     progress = ProgressTracker(emit, length, weights=WEIGHTS)
     speaking = Speaking(
-        _plan(request), lambda: request.route, engines, Once(checkpoints, request.attempts), progress.lane(0), emit
+        _plan(request), lambda _: request.route, engines, Once(checkpoints, request.attempts), progress.lane(0), emit
     )
     with SpeechSpool(request.scratch / "speech.pcm") as spool:
         batches: Channel[SentenceBatch] = Channel(4)

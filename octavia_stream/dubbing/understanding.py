@@ -11,6 +11,10 @@ from octavia_stream.dubbing.once import Once
 from octavia_stream.dubbing.speech_spool import to_int16
 from octavia_stream.languages import Language
 
+SURE = 0.9
+"""How sure the model must be that a chunk is in another language than the file. Of clear speech it is, and of an accent
+too: what it makes of the words in both languages decides."""
+
 
 class Understanding:
     """Transcribes the chunks of one file."""
@@ -22,15 +26,19 @@ class Understanding:
         fingerprint: str,
         language: Language | None,
         decide: Callable[[Language], AsrTask],
+        follow: Callable[[Language], bool],
     ) -> None:
         """
         fingerprint: which model listens. language: None lets the first words decide.
         decide: is told the language when it is known, and says what is to be done with it.
+        follow: is told of another language later in the file, and says whether anything can be done with it.
         """
         self._transcriber = transcriber
         self._once = once
         self._fingerprint = fingerprint
         self._decide = decide
+        self._follow = follow
+        self._detects = language is None
         self._deciding = asyncio.Lock()
         self._language = language
         self._task: AsrTask | None = decide(language) if language is not None else None
@@ -41,7 +49,10 @@ class Understanding:
         return self._language
 
     async def understand(self, chunk: SpeechChunk) -> Transcript:
-        """The words of a chunk, in the language spoken or translated by the ASR model, as was decided."""
+        """The words of a chunk, in the language spoken or translated by the ASR model, as was decided.
+
+        The language is that of the file, unless another is truly spoken here and nobody said what language it is.
+        """
         async with self._deciding:
             if self._task is None:
                 transcript = await self.ask(chunk, None, "transcribe")
@@ -51,7 +62,21 @@ class Understanding:
                 self._task = self._decide(transcript.language)
                 if self._task == "transcribe":
                     return transcript
-        return await self.ask(chunk, self._language, self._task)
+        transcript = await self.ask(chunk, self._language, self._task)
+        other = transcript.sounds_like
+        if (
+            self._detects
+            and self._task == "transcribe"
+            and other not in (None, self._language)
+            and transcript.sounds_like_probability >= SURE
+        ):
+            return self._likelier(transcript, await self.ask(chunk, other, "transcribe"))
+        return transcript
+
+    def _likelier(self, usual: Transcript, other: Transcript) -> Transcript:
+        """The words in the other language when the model is surer of them, and somebody can use them."""
+        surer = _confidence(other) > _confidence(usual)
+        return other if surer and self._follow(other.language) else usual
 
     async def ask(self, chunk: SpeechChunk, language: Language | None, task: AsrTask) -> Transcript:
         """One question to the ASR model."""
@@ -64,3 +89,9 @@ class Understanding:
             Transcript,
             lambda: self._transcriber.transcribe(chunk.audio, language, task),
         )
+
+
+def _confidence(transcript: Transcript) -> float:
+    """How sure the model is of its words, on average, 0 to 1; 0 without words."""
+    words = transcript.words
+    return sum(word.probability for word in words) / len(words) if words else 0.0

@@ -8,7 +8,7 @@ import asyncio
 import hmac
 import re
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -175,32 +175,31 @@ async def socket(request: web.Request) -> web.StreamResponse:
     speaker = _speaker(request) if request.query.get("in", "1") == "1" else None
     hears = language is not None and request.query.get("out", "1") == "1"
     after = _number(request)
-    listener = session.room.listen(language) if hears and language is not None else None
-    line = await session.open_socket(speaker) if speaker is not None else None
     ws = web.WebSocketResponse(heartbeat=HEARTBEAT_S, max_msg_size=LARGEST_MESSAGE)
-    await ws.prepare(request)
-    reason = "disconnected"
-    tasks = [asyncio.create_task(_send_records(ws, session, after), name="socket records")]
-    if listener is not None:
-        tasks.append(asyncio.create_task(_send_sound(ws, SocketVoice(listener)), name="socket sound"))
-    ears = SocketEars(line.push if line is not None else None)
-    try:
+    async with AsyncExitStack() as opened:
+        tasks: list[asyncio.Task[None]] = []
+        opened.push_async_callback(_cancelled, tasks)
+        listener = session.room.listen(language) if hears and language is not None else None
+        if listener is not None:
+            opened.callback(listener.close)
+        line = await session.open_socket(speaker) if speaker is not None else None
+        ears = SocketEars(line.push if line is not None else None)
+        if line is not None:
+            opened.callback(session.close_line, line, "disconnected")
+        opened.callback(ears.finish)
+        # Whoever is gone by now, or never meant to upgrade, leaves nothing open.
+        await ws.prepare(request)
+        tasks.append(asyncio.create_task(_send_records(ws, session, after), name="socket records"))
+        if listener is not None:
+            tasks.append(asyncio.create_task(_send_sound(ws, SocketVoice(listener)), name="socket sound"))
         async for message in ws:
             if message.type == WSMsgType.BINARY:
                 ears.hear(message.data)
             elif message.type == WSMsgType.TEXT and _is_end(message.data):
-                reason = "left"
                 ears.finish()
                 # Who has finished speaking wants to hear the rest.
                 if line is not None:
-                    session.close_line(line, reason)
-    finally:
-        ears.finish()
-        if line is not None:
-            session.close_line(line, reason)
-        if listener is not None:
-            listener.close()
-        await _cancelled(tasks)
+                    session.close_line(line, "left")
     return ws
 
 

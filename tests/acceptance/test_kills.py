@@ -1,7 +1,9 @@
 """kill -9 anything in the middle of a job: it completes once, nothing finished is redone, no event is missed."""
 
 import asyncio
+import os
 import signal
+import sys
 from collections.abc import Callable, Collection
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +19,8 @@ from octavia_stream.audit.invariants import audit
 from octavia_stream.database.uuid7 import uuid7
 from octavia_stream.events.event import ArtifactReady, Completed, JobEventRecord, Progress, SegmentDubbed
 from octavia_stream.jobs.job import TERMINAL, AudioDubbingOptions, Job, JobStatus
+from octavia_stream.launcher.environment import environment_of
+from octavia_stream.sessions.session import LiveSession
 from octavia_stream.uploads.upload import upload_key
 from tests.acceptance.conftest import DATA, Running
 from tests.acceptance.live_talk import LiveTalk
@@ -151,6 +155,45 @@ async def reached(running: Running, jobs: list[Job], statuses: Collection[JobSta
         for job in jobs:
             while (await running.runtime.jobs.get(job.id, job.owner_id)).status not in statuses:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
+
+
+async def test_a_killed_speaker_leaves_no_socket_and_nothing_held(scripted_stack: Running, tmp_path: Path) -> None:
+    store, node = scripted_stack.runtime.live, scripted_stack.replica("LiveNode")
+
+    def udp_sockets() -> int:
+        return len(node.net_connections("udp"))
+
+    async def holds(what: Callable[[LiveSession], bool]) -> LiveSession:
+        async with asyncio.timeout(60):
+            while not sessions or not what(await store.get(sessions[0])):
+                sessions[:] = [one.id for one in await store.list_sessions(None, 100) if one.id not in earlier]
+                await asyncio.sleep(0.1)
+        return await store.get(sessions[0])
+
+    before, sessions = udp_sockets(), list[UUID]()
+    earlier = {one.id for one in await store.list_sessions(None, 100)}
+    speaker = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-c", "from octavia_stream.cli.main import main; main()", "live", str(TALK), "--to", "pt"),
+        *("--output", str(tmp_path)),
+        env=environment_of(scripted_stack.stack.settings, os.environ),
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        speaking = await holds(lambda session: session.status == "live" and session.heard_s > 1)
+        during = udp_sockets()
+    finally:
+        speaker.kill()
+        await speaker.wait()
+    waiting = await holds(lambda session: session.status == "waiting")
+    async with asyncio.timeout(30):
+        while udp_sockets() > before:  # noqa: ASYNC110  (they are another process's)
+            await asyncio.sleep(0.2)
+    assert during > before
+    assert (waiting.epoch, waiting.hold_id) == (speaking.epoch, speaking.hold_id)
+    ended = await store.end_now(waiting.id, "lost")
+    assert ended.status == "ended"
+    await nothing_is_off(scripted_stack)
 
 
 async def spoken() -> bytes:

@@ -3,15 +3,19 @@
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from benchmarks.sound import read_track, write_wav
 from octavia_stream.asr.whisper import WhisperEngine
+from octavia_stream.audio.chunk import ASR_RATE_HZ, AudioChunk
 from octavia_stream.captions.subtitle_file import read_subtitles
 from octavia_stream.config import ModelSettings, Settings
-from octavia_stream.dubbing.captioning import CaptionRequest, caption_file
+from octavia_stream.dubbing.captioning import CaptionRequest, CaptionResult, caption_file
 from octavia_stream.dubbing.checkpoints import NoCheckpoints
 from octavia_stream.dubbing.engines import local
 from octavia_stream.dubbing.subtitle_translation import SubtitleRequest, translate_subtitles
+from octavia_stream.events.event import JobEvent, Warned
 from octavia_stream.installed import translator
 from octavia_stream.jobs.job_models import VAD_MODEL
 from octavia_stream.languages import Language
@@ -26,6 +30,7 @@ pytestmark = pytest.mark.model
 DATA = Path(__file__).parents[1] / "data"
 FILM = DATA / "subtitles" / "sintel-en.vtt"
 SPEECH = DATA / "speech" / "en" / "jfk.flac"
+PROVERB = DATA / "speech" / "pt" / "leopard_pt.wav"
 EN, PT = Language("en"), Language("pt")
 
 
@@ -55,10 +60,13 @@ async def test_a_film_s_subtitles_become_portuguese_in_the_same_cues(settings: S
     assert all(word in said for word in ("lâmina", "sangue", "viajar", "dragão", "obrigad"))
 
 
-async def test_a_speech_is_written_down_in_two_languages(settings: Settings, registry: Registry) -> None:
-    info = await probe(SPEECH, settings.media)
+async def written_down(
+    source: Path, settings: Settings, registry: Registry, told: list[JobEvent] | None = None
+) -> CaptionResult:
+    """In the language spoken, and in Portuguese."""
+    info = await probe(source, settings.media)
     request = CaptionRequest(
-        source=SPEECH,
+        source=source,
         info=info,
         track=info.audio[0],
         source_language=None,
@@ -71,11 +79,40 @@ async def test_a_speech_is_written_down_in_two_languages(settings: Settings, reg
         WhisperEngine(registry.resolve(settings.models.asr).path), translator(settings), ScriptedSynthesizer()
     )
     detector = SileroDetector(registry.resolve(VAD_MODEL).path)
-    result = await caption_file(request, engines, detector, NoCheckpoints(), lambda _: None)
+    emit = told.append if told is not None else lambda _: None
+    return await caption_file(request, engines, detector, NoCheckpoints(), emit)
+
+
+def text(result: CaptionResult, language: Language) -> str:
+    return " ".join(cue.text for cue in result.cues[language]).replace("\n", " ").lower()
+
+
+async def test_a_speech_is_written_down_in_two_languages(settings: Settings, registry: Registry) -> None:
+    result = await written_down(SPEECH, settings, registry)
     assert result.source_language == EN
-    spoken, translated = (" ".join(cue.text for cue in result.cues[language]).lower() for language in (EN, PT))
-    assert "what your country can do for you" in spoken.replace("\n", " ")
+    spoken, translated = text(result, EN), text(result, PT)
+    assert "what your country can do for you" in spoken
     assert "país" in translated
     for cues in result.cues.values():
         assert all(a.end_s <= b.start_s for a, b in pairwise(cues))
         assert cues[-1].end_s <= 11.01
+
+
+async def test_a_second_language_is_written_down_as_it_is_spoken(
+    settings: Settings, registry: Registry, tmp_path: Path
+) -> None:
+    """A president, a pause, and somebody who says in Portuguese: `Uma raposa velha não consegue aprender ofício.`"""
+    tracks = [await read_track(path, ASR_RATE_HZ) for path in (SPEECH, PROVERB)]
+    parts = [track.sound.samples.reshape(-1) for track in tracks]
+    source = tmp_path / "both.wav"
+    both = np.concatenate([parts[0], np.zeros(9 * ASR_RATE_HZ, np.float32), parts[1]])
+    write_wav(source, AudioChunk(both, ASR_RATE_HZ))
+    told: list[JobEvent] = []
+    result = await written_down(source, settings, registry, told)
+    assert result.source_language == EN
+    for language in (EN, PT):
+        assert "raposa velha não consegue" in text(result, language)
+    assert "what your country can do for you" in text(result, EN)
+    assert "país" in text(result, PT)
+    [change] = [event.message for event in told if isinstance(event, Warned)]
+    assert change.endswith("s on, Portuguese is spoken.")

@@ -209,6 +209,15 @@ async def test_a_socket_takes_and_gives_sound_and_tells_what_happens() -> None:
             await until(lambda: not node.supervisor.session(session_id).speaking)
 
 
+async def test_who_does_not_upgrade_leaves_no_speaker_behind() -> None:
+    async with live_node(speakers_per_session=1) as node:
+        session_id = await node.open()
+        async with node.http.get(f"/sessions/{session_id}/socket?speaker=ana&language=pt") as answer:
+            assert answer.status == 400
+        async with node.http.ws_connect(f"/sessions/{session_id}/socket?speaker=ben"):
+            pass
+
+
 async def test_events_are_followed_after_a_number() -> None:
     async with live_node() as node:
         session_id = await node.open(state=RoomState(seq=7))
