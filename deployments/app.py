@@ -14,7 +14,7 @@ from deployments.engine_thread import load_engine
 from deployments.live_node import LiveNode
 from deployments.mt import Mt
 from deployments.tts import Tts
-from deployments.worker import Host
+from deployments.worker import Worker
 from octavia_stream.config import ReplicaSettings, Settings
 
 APPLICATION = "octavia"
@@ -38,7 +38,7 @@ def build(args: Settings) -> Application:
     asr = deployment(Asr, "Asr", chosen.asr, ENGINE_SHUTDOWN_S, live_calls)
     mt = deployment(Mt, "Mt", chosen.mt, ENGINE_SHUTDOWN_S, live_calls)
     tts = deployment(Tts, "Tts", chosen.tts, ENGINE_SHUTDOWN_S, live_calls)
-    worker = deployment(Host, "JobWorker", chosen.worker, WORKER_SHUTDOWN_S)
+    worker = deployment(Worker, "JobWorker", chosen.worker, WORKER_SHUTDOWN_S)
     return worker.bind(
         args,
         asr.bind(partial(load_engine, args, "transcriber"), chosen.asr, args),

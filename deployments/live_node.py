@@ -4,29 +4,26 @@ It is an application of its own: a live node that cannot start leaves the batch 
 """
 
 import asyncio
-import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from uuid import UUID, uuid4
 
-import structlog
 from ray import serve
 
 from deployments import handles
 from deployments.capacity import LIVE_CALLS, StageServers, follow_replicas, stage_servers
+from deployments.host import DRAIN_DEADLINE_S, Host
 from octavia_stream.config import Settings
 from octavia_stream.dubbing.checkpoints import Stage
 from octavia_stream.dubbing.engines import Engines
-from octavia_stream.errors import DependencyUnavailable, EngineUnavailable
 from octavia_stream.jobs.job_models import JobModels
 from octavia_stream.launcher.home import live_drain_request
 from octavia_stream.live.options import LiveOptions
 from octavia_stream.live.room import LiveRoom
 from octavia_stream.live.state import RoomState
 from octavia_stream.live.voices import CatalogueVoices
-from octavia_stream.logs import configure_logs
 from octavia_stream.models.registry import Registry
 from octavia_stream.runtime import load_secret, open_runtime
 from octavia_stream.scheduling.fair_engines import FairEngines
@@ -34,77 +31,26 @@ from octavia_stream.scheduling.share import Priority, Share
 from octavia_stream.sessions.endpoint import NodeEndpoint
 from octavia_stream.sessions.recorder import Recorder
 from octavia_stream.sessions.supervisor import Supervisor
-from octavia_stream.telemetry.tracing import start_tracing
 
-log = structlog.get_logger(__name__)
-
-FIRST_PAUSE_S = 0.25
-LONGEST_PAUSE_S = 5.0
-DRAIN_POLL_S = 0.5
-DRAIN_DEADLINE_S = 20.0
 ANY_HOST = ("0.0.0.0", "::")  # noqa: S104  (compared with, not bound to)
 
 
-class LiveNode:
-    """One Supervisor in one replica, from the first health check to the drain."""
+class LiveNode(Host):
+    """One Supervisor in one replica."""
 
     def __init__(self, settings: Settings, engines_of: str) -> None:
         """engines_of: the Serve application that has the model servers."""
-        configure_logs(settings)
-        start_tracing(settings.telemetry, "live")
-        self._settings = settings
+        super().__init__(settings, "live node", "live", live_drain_request(settings.home))
         self._application = engines_of
         self._supervisor: Supervisor | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._requests: asyncio.Task[None] | None = None
-        self._draining = False
 
-    async def check_health(self) -> None:
-        """Start when Serve asks first. Raises EngineUnavailable when the node has ended by itself."""
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="live node")
-            self._requests = asyncio.create_task(self._obey_drain_requests(), name="drain requests")
-        if self._task.done() and not self._draining:
-            raise EngineUnavailable("The live node ended.") from self._task.exception()
-
-    async def pid(self) -> int:
-        """The replica's process, for operators and tests."""
-        return os.getpid()
-
-    async def drain(self) -> None:
-        """Take no more sessions and let those that are here go to other nodes. May be called twice."""
-        self._draining = True
+    async def _let_go(self, task: asyncio.Task[None]) -> None:
+        """No more sessions are taken, and those that are here go to other nodes."""
         if self._supervisor is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_DEADLINE_S):
                     await self._supervisor.drain()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task}, timeout=DRAIN_DEADLINE_S)
-
-    async def __del__(self) -> None:
-        # Serve awaits this when it stops a replica, within `graceful_shutdown_timeout_s`.
-        await self.drain()
-
-    async def _run(self) -> None:
-        pause = FIRST_PAUSE_S
-        while True:
-            try:
-                await self._serve()
-            except DependencyUnavailable as error:
-                log.warning("the live node waits", reason=str(error), pause_s=pause)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE_S)
-            else:
-                return
-
-    async def _obey_drain_requests(self) -> None:
-        request = live_drain_request(self._settings.home)
-        while True:
-            if request.exists():
-                await self.drain()
-                request.unlink(missing_ok=True)
-            await asyncio.sleep(DRAIN_POLL_S)
+        task.cancel()
 
     async def _serve(self) -> None:
         settings = self._settings
