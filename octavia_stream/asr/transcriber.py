@@ -2,15 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from octavia_stream.asr.transcript import Transcript
 from octavia_stream.audio.chunk import AudioChunk
 from octavia_stream.languages import Language
 
-AsrTask = Literal["transcribe", "translate", "follow"]
-"""`translate` is Whisper's own translation of any language into English. `follow` transcribes speech that is going on:
-at a cost that grows with the sound, for a caller who knows that there is speech in it, and asks again."""
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Transcribe speech that is going on: at a cost that grows with the sound, for a caller who knows that there is
+    speech in it, and asks again."""
+
+    said: str = ""
+    """What was said just before, in the same language: names and cases are written as there."""
+
+
+AsrTask: TypeAlias = Literal["transcribe", "translate"] | Follow
+"""`translate` is Whisper's own translation of any language into English."""
 
 
 class Transcriber(Protocol):

@@ -14,7 +14,7 @@ from faster_whisper.transcribe import get_compression_ratio, merge_punctuations
 from faster_whisper.vad import VadOptions, get_speech_timestamps
 
 from octavia_stream.asr.placing import Region, place_words
-from octavia_stream.asr.transcriber import AsrTask, TranscribeRequest
+from octavia_stream.asr.transcriber import AsrTask, Follow, TranscribeRequest
 from octavia_stream.asr.transcript import Transcript, Word
 from octavia_stream.audio.chunk import ASR_RATE_HZ, AudioChunk, Samples
 from octavia_stream.errors import EngineUnavailable, InvalidRequest, ModelCorrupt, UnsupportedLanguage
@@ -144,8 +144,8 @@ class WhisperEngine:
         groups: dict[tuple[Language, AsrTask], list[tuple[int, _Heard]]] = defaultdict(list)
         try:
             for index, request in enumerate(requests):
-                if request.task == "follow":
-                    transcripts[index] = self._follow(request)
+                if isinstance(request.task, Follow):
+                    transcripts[index] = self._follow(request, request.task.said)
                 elif heard := self._hear(request):
                     groups[heard.language, request.task].append((index, heard))
             for (language, task), members in groups.items():
@@ -189,7 +189,7 @@ class WhisperEngine:
         [words], _ = self._run([heard], heard.language, "transcribe")
         return sum(word.probability for word in words) / len(words) if words else 0.0
 
-    def _follow(self, request: TranscribeRequest) -> Transcript:
+    def _follow(self, request: TranscribeRequest, said: str) -> Transcript:
         """The words so far, by one pass over a short window. No search for speech, no second try."""
         model = self._model
         seconds = -(-request.audio.length // ASR_RATE_HZ) + _FOLLOWING_SILENCE_S
@@ -205,9 +205,12 @@ class WhisperEngine:
             language=_OWN_CODES.get(language, language),
         )
         longest = (seconds + 1) * _TOKENS_PER_S
-        tokens = self._tokens(encoded, tokenizer, longest)
+        # What a detected language was heard before in is not known.
+        before = tokenizer.encode(f" {said}") if said and request.language else []
+        tokens = self._tokens(encoded, tokenizer, longest, before)
         if get_compression_ratio(tokenizer.decode(tokens)) > _MAX_COMPRESSION:
-            tokens = self._tokens(encoded, tokenizer, longest, no_repeat_ngram_size=3)
+            # A loop can begin in what was said before.
+            tokens = self._tokens(encoded, tokenizer, longest, [], no_repeat_ngram_size=3)
         if not tokens:
             return Transcript((), language, certainty)
         frames = request.audio.length // model.feature_extractor.hop_length
@@ -215,9 +218,9 @@ class WhisperEngine:
         merge_punctuations(timed, _OPENING, _CLOSING)
         return Transcript(_timed_words(timed, request.audio), language, certainty)
 
-    def _tokens(self, encoded: Any, tokenizer: Tokenizer, longest: int, **options: Any) -> list[int]:
+    def _tokens(self, encoded: Any, tokenizer: Tokenizer, longest: int, before: list[int], **options: Any) -> list[int]:
         """What is said; nothing when the model takes it for noise."""
-        prompt = self._model.get_prompt(tokenizer, [], without_timestamps=True)
+        prompt = self._model.get_prompt(tokenizer, before, without_timestamps=True)
         [result] = self._model.model.generate(
             encoded,
             [prompt],

@@ -78,7 +78,7 @@ class _CachedTranscriber:
     ) -> Transcript:
         """As `Transcriber.transcribe`. What is kept begins at 0: the same sound may come at another place."""
         kept = self._kept
-        key = kept.digest("transcribe", [kept.models.asr], to_int16(audio.samples).tobytes(), language, task)
+        key = kept.digest("transcribe", [kept.models.asr], to_int16(audio.samples).tobytes(), language, str(task))
 
         async def compute(_: Sequence[int]) -> list[bytes]:
             heard = await self._transcriber.transcribe(audio, language, task)

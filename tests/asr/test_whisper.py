@@ -11,7 +11,7 @@ import jiwer
 import numpy as np
 import pytest
 
-from octavia_stream.asr.transcriber import TranscribeRequest
+from octavia_stream.asr.transcriber import Follow, TranscribeRequest
 from octavia_stream.asr.transcript import Transcript, Word
 from octavia_stream.asr.whisper import SURE, UNKNOWN, WhisperEngine
 from octavia_stream.audio.chunk import ASR_RATE_HZ, AudioChunk
@@ -249,7 +249,7 @@ def test_speech_that_goes_on_is_heard_as_far_as_it_goes(
     """A window of its own length gives the words that the whole window gives, the last one aside: it may be cut."""
     audio = replace(recording("speech/en/lj_printing_4min.flac").cut(0, round(seconds * ASR_RATE_HZ)), offset=0)
 
-    followed, whole = base.transcribe(audio, ENGLISH, "follow"), base.transcribe(audio, ENGLISH)
+    followed, whole = base.transcribe(audio, ENGLISH, Follow()), base.transcribe(audio, ENGLISH)
 
     known = " ".join(word.text for word in whole.words[:-1])
     assert error_rate(known, replace(followed, words=followed.words[: len(whole.words) - 1])) <= 0.2
@@ -257,9 +257,19 @@ def test_speech_that_goes_on_is_heard_as_far_as_it_goes(
     assert max(abs(one.end - other.end) for one, other in zip(followed.words, whole.words, strict=False)) < 8000
 
 
+def test_what_was_said_before_is_gone_on_with_in_the_same_way(base: WhisperEngine, recording: Recording) -> None:
+    audio = recording("speech/en/jfk.flac")
+    shouted = base.transcribe(audio, ENGLISH, Follow("FELLOW AMERICANS, ASK NOT WHAT. WE SHALL PAY ANY PRICE."))
+    endless = base.transcribe(audio, ENGLISH, Follow("more than it remembers " * 200))
+
+    assert "ASK NOT" in shouted.text
+    assert "ASK NOT" not in base.transcribe(audio, ENGLISH, Follow()).text
+    assert error_rate((DATA / "speech/en/jfk.txt").read_text(), endless) <= 0.2
+
+
 def test_following_tells_the_language_and_hears_no_words_in_noise(base: WhisperEngine, recording: Recording) -> None:
-    portuguese = base.transcribe(recording("speech/pt/fleurs-pt-000.ogg").cut(0, 64_000), None, "follow")
-    noise = base.transcribe(recording("nonspeech/leopard_noise.wav").cut(0, 80_000), None, "follow")
+    portuguese = base.transcribe(recording("speech/pt/fleurs-pt-000.ogg").cut(0, 64_000), None, Follow())
+    noise = base.transcribe(recording("nonspeech/leopard_noise.wav").cut(0, 80_000), None, Follow())
 
     assert portuguese.language == "pt"
     assert portuguese.language_probability > 0.8

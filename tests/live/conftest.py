@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
-from octavia_stream.asr.transcriber import AsrTask
+from octavia_stream.asr.transcriber import AsrTask, Follow
 from octavia_stream.asr.transcript import Transcript, Word
 from octavia_stream.audio.chunk import ASR_RATE_HZ, AudioChunk, Samples
 from octavia_stream.dubbing.engines import Engines
@@ -52,6 +52,8 @@ class Delays:
     synthesize_s: float = 0.1
     broken: dict[str, Exception] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
+    said: list[tuple[int, str]] = field(default_factory=list)
+    """With each question to recognition: where its sound begins, and what it was told of what was said before."""
 
     async def spend(self, stage: str, what: str, seconds: float) -> None:
         self.calls.append((stage, what))
@@ -67,6 +69,8 @@ class _Transcriber:
     async def transcribe(
         self, audio: AudioChunk, language: Language | None, task: AsrTask = "transcribe"
     ) -> Transcript:
+        if isinstance(task, Follow):
+            self._delays.said.append((audio.offset, task.said))
         await self._delays.spend("transcribe", f"{audio.offset}-{audio.end}", self._delays.transcribe_s)
         return self._script.transcribe(audio, language, task)
 

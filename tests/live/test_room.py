@@ -25,6 +25,7 @@ from octavia_stream.live.events import (
     Troubled,
 )
 from octavia_stream.live.frame import FRAME_SAMPLES
+from octavia_stream.live.hearing import PROMPT_WORDS
 from octavia_stream.live.options import LiveOptions, LiveTarget
 from octavia_stream.live.room import LiveRoom
 from octavia_stream.live.state import RoomState
@@ -104,6 +105,15 @@ def test_speech_is_recognised_once_and_translated_once_for_each_language(said: t
     assert all(translated.count(text) >= 2 for text in phrases)
     drafts = sum(1 for one in conversation.of(Caption) if one.source and not one.final)
     assert len(translated) <= 2 * (len(phrases) + drafts)
+
+
+def test_recognition_is_told_what_was_said_before_what_it_is_asked_about(said: tuple[Conversation, Delays]) -> None:
+    told = said[1].said
+    assert not told[0][1]
+    for begins, before in told:
+        done = [word.text for word in WORDS if word.end <= begins][-PROMPT_WORDS:]
+        assert before == " ".join(done)
+    assert len({before for _, before in told}) > 2
 
 
 def test_captions_in_every_language_come_before_they_are_settled(said: tuple[Conversation, Delays]) -> None:
