@@ -3,7 +3,7 @@
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +23,9 @@ class Cost(msgspec.Struct, frozen=True):
 
     pid: int
     wall_s: float
-    cpu_s: float
-    """Of all threads of the process."""
+    cpu_span_s: tuple[float, float]
+    """CPU seconds of all threads of the process since it started, before the call and after it: of calls that one
+    process makes at once, nobody can tell them apart."""
 
 
 class HeardChunk(msgspec.Struct, frozen=True):
@@ -111,7 +112,18 @@ class Stopwatch:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.cost = Cost(os.getpid(), time.perf_counter() - self._wall, time.process_time() - self._cpu)
+        self.cost = Cost(os.getpid(), time.perf_counter() - self._wall, (self._cpu, time.process_time()))
+
+
+def cpu_s(costs: Iterable[Cost]) -> float:
+    """CPU seconds in all these calls. What several of one process took together is counted once."""
+    total = 0.0
+    counted: dict[int, float] = {}
+    for cost in sorted(costs, key=lambda cost: cost.cpu_span_s):
+        start_s, end_s = cost.cpu_span_s
+        total += max(end_s - max(start_s, counted.get(cost.pid, 0.0)), 0.0)
+        counted[cost.pid] = max(end_s, counted.get(cost.pid, 0.0))
+    return total
 
 
 class CallJournal:

@@ -5,12 +5,13 @@ import queue
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import Queue
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Barrier
 
-from benchmarks.calls import Call, Cost, EngineSet
+from benchmarks.calls import Call, Cost, EngineSet, cpu_s
 from benchmarks.machine import cores
 from benchmarks.processes import Observer, Usage
 from octavia_stream import installed
@@ -73,8 +74,7 @@ def run_flat_out(calls: Sequence[Call], settings: Settings) -> FlatOut:
         for process in processes:
             process.kill()
     busy_s = {stage: sum(cost.wall_s for cost in of_stage) for stage, of_stage in costs.items()}
-    cpu_s = sum(cost.cpu_s for of_stage in costs.values() for cost in of_stage)
-    return FlatOut(busy_s, cpu_s, len(processes), observer.usage)
+    return FlatOut(busy_s, cpu_s(chain(*costs.values())), len(processes), observer.usage)
 
 
 def _next_result(results: "Queue[tuple[Stage, Cost]]", processes: Sequence[SpawnProcess]) -> tuple[Stage, Cost]:

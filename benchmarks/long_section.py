@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import recording
-from benchmarks.calls import Call, CallJournal, SynthesizeCall
+from benchmarks.calls import Call, CallJournal, SynthesizeCall, cpu_s
 from benchmarks.figure import Figure, Goal, Section, at_least, at_most, ratio
 from benchmarks.flat_out import FlatOut, run_flat_out
 from benchmarks.long_talk import LongTalk, long_talk, repeated
@@ -143,4 +143,4 @@ def _cpu_figures(regime: Regime, talk: LongTalk, served: ServedDub, calls: Seque
 
 
 def _model_cpu_s(calls: Sequence[Call]) -> float:
-    return sum(call.cost.cpu_s for call in calls)
+    return cpu_s(call.cost for call in calls)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.calls import Call, SynthesizeCall
+from benchmarks.calls import Call, SynthesizeCall, cpu_s
 from benchmarks.figure import Figure, Section, at_least, at_most, ratio
 from benchmarks.flat_out import FlatOut, run_flat_out
 from benchmarks.machine import cores
@@ -67,9 +67,9 @@ def run_sequential(
 
 
 def _server_figures(talk: Talk, served: ServedDub, calls: Sequence[Call]) -> list[Figure]:
-    model_s = sum(call.cost.cpu_s for call in calls)
+    model_s = cpu_s(call.cost for call in calls)
     stages = [
-        Figure(f"server: {stage}, CPU", sum(call.cost.cpu_s for call in calls if call.stage == stage), "s")
+        Figure(f"server: {stage}, CPU", cpu_s(call.cost for call in calls if call.stage == stage), "s")
         for stage in SPEECH_STAGES
     ]
     return [

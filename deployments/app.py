@@ -10,7 +10,7 @@ from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, RequestRouter
 from deployments.asr import Asr
 from deployments.backlog import QueuedSoundPolicy
 from deployments.capacity import LIVE_CALLS
-from deployments.engine_thread import load_engine
+from deployments.engine_threads import load_engine
 from deployments.live_node import LiveNode
 from deployments.mt import Mt
 from deployments.tts import Tts

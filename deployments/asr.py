@@ -4,16 +4,14 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from ray import serve
-
 from deployments.backlog import Backlog, HeardBacklogs
-from deployments.batching import set_batching
-from deployments.engine_thread import EngineThread
+from deployments.batching import batched
+from deployments.engine_threads import EngineThreads
 from deployments.replica_report import ReplicaReport
 from octavia_stream.asr.transcriber import AsrTask, BatchTranscriber, TranscribeRequest
 from octavia_stream.asr.transcript import Transcript
 from octavia_stream.audio.chunk import AudioChunk
-from octavia_stream.config import ReplicaSettings, Settings
+from octavia_stream.config import AsrReplicaSettings, Settings
 from octavia_stream.errors import OctaviaError
 from octavia_stream.languages import Language
 from octavia_stream.telemetry.context import Carried
@@ -24,11 +22,11 @@ class Asr:
     """One model in one replica."""
 
     def __init__(
-        self, make_engine: Callable[[], BatchTranscriber], limits: ReplicaSettings, settings: Settings | None = None
+        self, make_engine: Callable[[], BatchTranscriber], limits: AsrReplicaSettings, settings: Settings | None = None
     ) -> None:
         self._report = ReplicaReport("asr", settings)
-        self._engine = EngineThread(make_engine(), "asr", limits.stuck_after_s)
-        set_batching(self._batched, limits)
+        self._engine = EngineThreads(make_engine(), "asr", limits.stuck_after_s, limits.concurrent_batches)
+        self._batched = batched(self._together, limits, limits.concurrent_batches)
         self._backlogs = HeardBacklogs()
 
     async def transcribe(
@@ -57,8 +55,7 @@ class Asr:
         [outcome] = await self._engine.run(partial(transcribe_each, requests=[request]))
         return outcome
 
-    @serve.batch
-    async def _batched(self, requests: Sequence[TranscribeRequest]) -> list[Transcript | OctaviaError]:
+    async def _together(self, requests: Sequence[TranscribeRequest]) -> list[Transcript | OctaviaError]:
         ENGINE_BATCH.labels("transcribe").observe(len(requests))
         return await self._engine.run(partial(transcribe_each, requests=requests))
 

@@ -1,21 +1,28 @@
-"""How `@serve.batch` is set from settings, which are known only in the replica."""
+"""Calls of different jobs in one call of the engine, as settings say, which are known only in the replica."""
 
-from typing import Protocol, cast
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from ray import serve
 
 from octavia_stream.config import ReplicaSettings
 
-
-class _Batched(Protocol):
-    """What Serve adds to a method it decorates, and its types do not say."""
-
-    def set_max_batch_size(self, new_max_batch_size: int) -> None: ...
-
-    def set_batch_wait_timeout_s(self, new_batch_wait_timeout_s: float) -> None: ...
+Q = TypeVar("Q")
+A = TypeVar("A")
 
 
-def set_batching(method: object, limits: ReplicaSettings) -> None:
-    """Call it once, in the replica's `__init__`."""
-    batched = cast(_Batched, method)
+def batched(
+    compute: Callable[[Sequence[Q]], Awaitable[list[A]]], limits: ReplicaSettings, concurrent: int = 1
+) -> Callable[[Q], Awaitable[A]]:
+    """What answers one request, by computing it together with others. concurrent: batches at once."""
+
     # A batch larger than the calls let into the replica would never fill and always wait.
-    batched.set_max_batch_size(min(limits.max_batch_size, limits.max_ongoing_requests))
-    batched.set_batch_wait_timeout_s(limits.batch_wait_ms / 1000)
+    @serve.batch(
+        max_batch_size=min(limits.max_batch_size, limits.max_ongoing_requests),
+        batch_wait_timeout_s=limits.batch_wait_ms / 1000,
+        max_concurrent_batches=concurrent,
+    )
+    async def compute_together(requests: Sequence[Q]) -> list[A]:
+        return await compute(requests)
+
+    return compute_together

@@ -5,11 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from ray import serve
-
 from deployments.backlog import Backlog, HeardBacklogs
-from deployments.batching import set_batching
-from deployments.engine_thread import EngineThread
+from deployments.batching import batched
+from deployments.engine_threads import EngineThreads
 from deployments.replica_report import ReplicaReport
 from octavia_stream.config import ReplicaSettings, Settings
 from octavia_stream.dubbing.engines import PlainTranslator
@@ -37,8 +35,8 @@ class Mt:
         self, make_engine: Callable[[], PlainTranslator], limits: ReplicaSettings, settings: Settings | None = None
     ) -> None:
         self._report = ReplicaReport("mt", settings)
-        self._engine = EngineThread(make_engine(), "mt", limits.stuck_after_s)
-        set_batching(self._batched, limits)
+        self._engine = EngineThreads(make_engine(), "mt", limits.stuck_after_s)
+        self._batched = batched(self._together, limits)
         self._backlogs = HeardBacklogs()
 
     async def translate(
@@ -68,8 +66,7 @@ class Mt:
         [outcome] = await self._engine.run(partial(translate_together, requests=[request]))
         return outcome
 
-    @serve.batch
-    async def _batched(self, requests: Sequence[TranslateRequest]) -> list[list[Translation] | OctaviaError]:
+    async def _together(self, requests: Sequence[TranslateRequest]) -> list[list[Translation] | OctaviaError]:
         ENGINE_BATCH.labels("translate").observe(len(requests))
         return await self._engine.run(partial(translate_together, requests=requests))
 

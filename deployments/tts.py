@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 
 from deployments.backlog import Backlog, HeardBacklogs
-from deployments.engine_thread import EngineThread
+from deployments.engine_threads import EngineThreads
 from deployments.replica_report import ReplicaReport
 from octavia_stream.audio.chunk import AudioChunk
 from octavia_stream.config import ReplicaSettings, Settings
@@ -21,7 +21,7 @@ class Tts:
         self, make_engine: Callable[[], PlainSynthesizer], limits: ReplicaSettings, settings: Settings | None = None
     ) -> None:
         self._report = ReplicaReport("tts", settings)
-        self._engine = EngineThread(make_engine(), "tts", limits.stuck_after_s)
+        self._engine = EngineThreads(make_engine(), "tts", limits.stuck_after_s)
         self._backlogs = HeardBacklogs()
         self._jobs_turn = asyncio.Lock()
         """Whoever has it waits for the engine; behind it, calls of live sessions find the engine's queue short."""

@@ -200,6 +200,13 @@ class ReplicaSettings(_Section):
     """A replica whose engine works longer than this on one call is replaced."""
 
 
+class AsrReplicaSettings(ReplicaSettings):
+    """Replicas of speech recognition."""
+
+    concurrent_batches: int = Field(default=2, ge=1)
+    """Batches that one model computes at once, each on threads of its own: its weights are in memory once."""
+
+
 class ServeSettings(_Section):
     """The Ray Serve application."""
 
@@ -207,7 +214,7 @@ class ServeSettings(_Section):
     """Import path of the module that makes the engines: its functions `transcriber`, `translator` and
     `synthesizer` each take the Settings. `octavia_stream.testing` makes engines that cost nothing."""
     # On a CPU a batch costs as much as its chunks one by one, and the first of them would wait for the last.
-    asr: ReplicaSettings = ReplicaSettings(num_cpus=0.2, max_batch_size=1)
+    asr: AsrReplicaSettings = AsrReplicaSettings(num_cpus=0.2, max_batch_size=1)
     mt: ReplicaSettings = ReplicaSettings(num_cpus=0.1, max_batch_size=32)
     tts: ReplicaSettings = ReplicaSettings(min_replicas=2, max_replicas=2, num_cpus=0.7, max_ongoing_requests=2)
     worker: ReplicaSettings = ReplicaSettings(num_cpus=0.1, max_ongoing_requests=16)

@@ -25,7 +25,13 @@ def transcriber(settings: Settings) -> BatchTranscriber:
 
     models = settings.models
     directory = Registry(models, settings.home).resolve(models.asr).path
-    return WhisperEngine(directory, device=models.device, compute_type=models.compute_type, threads=models.threads)
+    return WhisperEngine(
+        directory,
+        device=models.device,
+        compute_type=models.compute_type,
+        threads=models.threads,
+        workers=settings.serve.asr.concurrent_batches,
+    )
 
 
 def translator(settings: Settings) -> PlainTranslator:

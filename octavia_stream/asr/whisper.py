@@ -1,5 +1,6 @@
 """Whisper through faster-whisper: a plain engine that transcribes chunks of many jobs in one call."""
 
+import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -79,21 +80,29 @@ _Seeming: TypeAlias = tuple[Language | None, float]
 """What speech sounds like, and how sure that is."""
 
 
-class _TellingModel(WhisperModel):  # type: ignore[misc]
-    """Also tells what is spoken in each window that it is given: all of that work but one step is done anyway."""
+class _Told(threading.local):
+    """What one thread hears from the model beside the words."""
 
     rankings: list[list[tuple[str, float]]] | None = None
     """Of each window since somebody put a list here: languages as tokens, the likeliest first."""
 
+
+class _TellingModel(WhisperModel):  # type: ignore[misc]
+    """Also tells what is spoken in each window that it is given: all of that work but one step is done anyway."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.told = _Told()
+
     def encode(self, features: Any) -> Any:
         encoded = super().encode(features)
-        if self.rankings is not None:
-            self.rankings += self.model.detect_language(encoded)
+        if self.told.rankings is not None:
+            self.told.rankings += self.model.detect_language(encoded)
         return encoded
 
 
 class WhisperEngine:
-    """One loaded model. Not thread-safe: call it from one thread."""
+    """One loaded model, for calls from several threads."""
 
     def __init__(
         self,
@@ -103,17 +112,25 @@ class WhisperEngine:
         compute_type: str = "int8",
         threads: int = 1,
         beam_size: int = 1,
+        workers: int = 1,
     ) -> None:
-        """model_dir: a CTranslate2 conversion of Whisper. Raises ModelCorrupt."""
+        """model_dir: a CTranslate2 conversion of Whisper. workers: calls that are computed at once; more wait.
+
+        Raises ModelCorrupt.
+        """
         try:
             self._model = _TellingModel(
-                str(model_dir), device=device, compute_type=compute_type, cpu_threads=threads, local_files_only=True
+                str(model_dir),
+                device=device,
+                compute_type=compute_type,
+                cpu_threads=threads,
+                num_workers=workers,
+                local_files_only=True,
             )
         except (RuntimeError, ValueError, OSError) as error:
             raise ModelCorrupt(
                 f"The ASR model cannot be loaded on {device} as {compute_type}; check `octavia models verify`."
             ) from error
-        self._pipeline = BatchedInferencePipeline(self._model)
         self._beam_size = beam_size
         self._accepted = {UNKNOWN, *self.languages}
         self._accepted |= {Language(tag) for tag, code in _OWN_CODES.items() if _TAGS.get(code, code) in self._accepted}
@@ -261,11 +278,11 @@ class WhisperEngine:
             yield seeming
             return
         rankings: list[list[tuple[str, float]]] = []
-        self._model.rankings = rankings
+        self._model.told.rankings = rankings
         try:
             yield seeming
         finally:
-            self._model.rankings = None
+            self._model.told.rankings = None
         # One window holds one chunk, in order; else nobody knows which is which.
         if len(rankings) == chunks:
             seeming[:] = [_seeming(ranking) for ranking in rankings]
@@ -275,7 +292,8 @@ class WhisperEngine:
     ) -> tuple[list[list[Word]], list[int]]:
         """Words of each chunk, and which chunks the model got lost in."""
         joined, clips = _join([chunk.samples for chunk in chunks])
-        segments, _ = self._pipeline.transcribe(
+        # It keeps where speech ended last: one for each call.
+        segments, _ = BatchedInferencePipeline(self._model).transcribe(
             joined,
             **{
                 "language": _OWN_CODES.get(language, language),

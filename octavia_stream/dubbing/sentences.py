@@ -89,10 +89,17 @@ class SentenceAssembler:
             self._stage = _Stage(words[length:])
             for part in _cut(words[:length]):
                 released += self._join_or_release(part)
-        next_start = self._stage.words[0].start if self._stage.words else final_until
-        if self._held and (finished or next_start - _end(self._held) >= LONG_PAUSE):
+        if self._held and (finished or self._nothing_joins_held(final_until)):
             released += self._release()
         return released
+
+    def _nothing_joins_held(self, final_until: int) -> bool:
+        """Whether the sentence after the one held back is known to be far off, or neither of the two to be short."""
+        words = self._stage.words
+        next_start = words[0].start if words else final_until
+        if next_start - _end(self._held) >= LONG_PAUSE:
+            return True
+        return min(_length(self._held), _length(words[: self._stage.decided])) >= SHORTEST
 
     def _next_end(self, final_until: int, finished: bool) -> int | None:
         """How many words the next sentence takes; None when that is not known yet."""
@@ -110,8 +117,8 @@ class SentenceAssembler:
             self._stage.decided = i + 1
             if not following or self._punctuation.ends_sentence(words[: i + 1], following):
                 return i + 1
-            if words[i].end - words[0].start > _OPEN and i > 0:
-                return _best_cut(words[: i + 1])
+            if words[i].end - words[0].start > _OPEN and (cut := _best_cut(words[: i + 1])):
+                return cut
         return None
 
     def _join_or_release(self, words: list[Word]) -> list[Sentence]:
@@ -147,15 +154,18 @@ def _following(words: Sequence[Word], i: int) -> list[Word]:
 
 
 def _cut(words: list[Word]) -> list[list[Word]]:
-    """Parts of a sentence no longer than the longest, unless a single word is."""
-    if _length(words) <= LONGEST or len(words) < 2:
+    """Parts of a sentence no longer than the longest, unless single words are."""
+    cut = _best_cut(words) if _length(words) > LONGEST else None
+    if cut is None:
         return [words]
-    cut = _best_cut(words)
     return _cut(words[:cut]) + _cut(words[cut:])
 
 
-def _best_cut(words: Sequence[Word]) -> int:
-    """How many words stand before the best place to cut: near the middle, after a clause or in a pause."""
+def _best_cut(words: Sequence[Word]) -> int | None:
+    """How many words stand before the best place to cut: near the middle, after a clause or in a pause.
+
+    None where either part would be too short to be said well.
+    """
     middle = (words[0].start + _end(words)) // 2
 
     def cost(i: int) -> int:
@@ -165,7 +175,8 @@ def _best_cut(words: Sequence[Word]) -> int:
         bonus = _CLAUSE_BONUS if ends_clause(before.text) else 0
         return distance - bonus - min(pause * _PAUSE_BONUS_PER_SAMPLE, _MOST_PAUSE_BONUS)
 
-    return min(range(1, len(words)), key=cost)
+    places = [i for i in range(1, len(words)) if min(_length(words[:i]), _length(words[i:])) >= SHORTEST]
+    return min(places, key=cost, default=None)
 
 
 def _end(words: Sequence[Word]) -> int:

@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -118,6 +119,18 @@ def test_chunks_of_different_jobs_in_one_batch_give_what_each_gives_alone(
         assert transcript.text == alone.text
         starts = [word.start for word in transcript.words]
         assert starts == pytest.approx([word.start for word in alone.words], abs=ASR_RATE_HZ // 10)
+
+
+def test_calls_from_several_threads_give_what_each_gives_alone(registry: Registry, recording: Recording) -> None:
+    engine = WhisperEngine(registry.resolve("whisper-base").path, workers=2)
+    names = ["speech/en/jfk.flac", "speech/pt/leopard_pt.wav", "speech/de/fleurs-de-003.ogg", "speech/en/jfk.flac"]
+    chunks = [recording(name) for name in names]
+
+    with ThreadPoolExecutor(2) as threads:
+        together = list(threads.map(lambda chunk: engine.transcribe(chunk, None), chunks))
+
+    assert together == [engine.transcribe(chunk, None) for chunk in chunks]
+    assert [transcript.sounds_like for transcript in together] == ["en", "pt", "de", "en"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.calls import CallJournal, EngineSet, SynthesizeCall, TranscribeCall, TranslateCall
+from benchmarks.calls import CallJournal, Cost, EngineSet, SynthesizeCall, TranscribeCall, TranslateCall, cpu_s
 from benchmarks.recording import RecordingSynthesizer, RecordingTranscriber, RecordingTranslator
 from octavia_stream.asr.transcriber import TranscribeRequest
 from octavia_stream.audio.chunk import ASR_RATE_HZ
@@ -57,4 +57,10 @@ def test_a_repeated_call_tells_what_it_took(tmp_path: Path) -> None:
     RecordingTranslator(ScriptedTranslator(pause_s=0.05), journal).translate(["One."], ENGLISH, PORTUGUESE)
     [call] = journal.read()
     assert call.cost.wall_s >= 0.05
-    assert call.cost.cpu_s < call.cost.wall_s
+    assert cpu_s([call.cost]) < call.cost.wall_s
+
+
+def test_what_calls_of_one_process_took_together_is_counted_once() -> None:
+    costs = [Cost(1, 2.0, (5.0, 9.0)), Cost(1, 2.0, (3.0, 6.0)), Cost(1, 1.0, (4.0, 5.0)), Cost(2, 1.0, (5.0, 6.0))]
+
+    assert cpu_s(costs) == 7.0

@@ -119,6 +119,13 @@ def test_a_sentence_waits_for_the_chunk_that_completes_it() -> None:
     assert [sentence.index for sentence in first + rest] == [0, 1, 2]
 
 
+def test_a_sentence_is_told_before_the_next_has_ended() -> None:
+    """Sentences can be longer than chunks: whoever waits for the end of the next begins a chunk later."""
+    words = spoken("That was all of it. And now there is something longer than anybody")
+    [first] = SentenceAssembler(EN).push(words, words[-1].end)
+    assert first.text == "That was all of it."
+
+
 def test_silence_that_is_known_completes_the_last_sentence() -> None:
     """A chunk planned in a pause need not wait for the next chunk's words."""
     assembler = SentenceAssembler(EN)

@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from octavia_stream.config import ApiSettings, LiveSettings, MailSettings, ReplicaSettings, ServeSettings, Settings
+from octavia_stream.config import (
+    ApiSettings,
+    AsrReplicaSettings,
+    LiveSettings,
+    MailSettings,
+    ReplicaSettings,
+    ServeSettings,
+    Settings,
+)
 from octavia_stream.launcher.environment import environment_of, foreign_environment
 from octavia_stream.launcher.ray_node import cpus_needed
 
@@ -37,7 +45,7 @@ def test_ray_is_told_no_secret_of_ours() -> None:
 
 def test_ray_counts_as_many_cpus_as_the_smallest_set_of_replicas_needs() -> None:
     """On a machine with one core Serve would wait for ever for a second."""
-    greedy = ReplicaSettings(min_replicas=2, max_replicas=2, num_cpus=100.0)
+    greedy = AsrReplicaSettings(min_replicas=2, max_replicas=2, num_cpus=100.0)
     light = ReplicaSettings(num_cpus=0.1)
 
     assert cpus_needed(ServeSettings(asr=greedy, mt=light, tts=light, worker=light), LiveSettings(enabled=False)) == 201

@@ -1,8 +1,9 @@
-"""The one thread of a replica in which its engine works, and what the replica knows about its health."""
+"""The threads of a replica in which its engine works, and what the replica knows about its health."""
 
 import asyncio
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -37,16 +38,18 @@ def load_engine(settings: Settings, factory: str) -> object:
     return make(settings)
 
 
-class EngineThread(Generic[E]):
-    """Runs calls of one engine, one at a time, off the event loop."""
+class EngineThreads(Generic[E]):
+    """Runs calls of one engine, so many at a time, off the event loop."""
 
-    def __init__(self, engine: E, name: str, stuck_after_s: float) -> None:
+    def __init__(self, engine: E, name: str, stuck_after_s: float, threads: int = 1) -> None:
+        """threads: more than one only for an engine that may be called from several."""
         self._engine = engine
         self._name = name
         self._stage = STAGES.get(name, name)
-        self._thread = ThreadPoolExecutor(1, name)
+        self._threads = ThreadPoolExecutor(threads, name)
         self._stuck_after_s = stuck_after_s
-        self._busy_since: float | None = None
+        self._busy_since: dict[int, float] = {}
+        """By thread."""
         self._failures = 0
 
     async def run(self, call: Callable[[E], R]) -> R:
@@ -54,18 +57,19 @@ class EngineThread(Generic[E]):
 
         Raises what the engine raises on purpose, and EngineUnavailable for whatever else comes out of it.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._timed, call)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._timed, call)
 
     def check(self) -> None:
         """Raises EngineUnavailable when the engine hangs or keeps breaking: the replica should be replaced."""
-        since = self._busy_since
-        if since is not None and time.monotonic() - since > self._stuck_after_s:
+        # A copy: the threads come and go meanwhile.
+        began = min(self._busy_since.copy().values(), default=None)
+        if began is not None and time.monotonic() - began > self._stuck_after_s:
             raise EngineUnavailable(f"The engine has worked on one call for over {self._stuck_after_s:.0f} s.")
         if self._failures >= MOST_FAILURES_IN_A_ROW:
             raise EngineUnavailable(f"The engine broke {self._failures} times in a row.")
 
     def _timed(self, call: Callable[[E], R]) -> R:
-        self._busy_since = time.monotonic()
+        self._busy_since[threading.get_ident()] = time.monotonic()
         try:
             with ENGINE.labels(self._stage).time():
                 answer = call(self._engine)
@@ -80,6 +84,6 @@ class EngineThread(Generic[E]):
             log.exception("The %s engine broke.", self._name)
             raise EngineUnavailable(f"The {self._name} engine broke on this call.") from error
         finally:
-            self._busy_since = None
+            del self._busy_since[threading.get_ident()]
         self._failures = 0
         return answer
