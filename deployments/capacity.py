@@ -12,7 +12,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ServeStatus
 
 from deployments.backlog import Backlog
-from octavia_stream.config import ReplicaSettings, ServeSettings
+from octavia_stream.config import ModelSettings, ReplicaSettings, ServeSettings
 from octavia_stream.dubbing.checkpoints import Stage
 from octavia_stream.scheduling.gate import Gate
 
@@ -61,6 +61,14 @@ def stage_servers(settings: ServeSettings, calls: int | None = None) -> dict[Sta
         "translate": StageServers("Mt", settings.mt, calls),
         "synthesize": StageServers("Tts", settings.tts, calls),
     }
+
+
+def shared_cores(models: ModelSettings, speaking: StageServers) -> int | None:
+    """On how many cores speech is recognised and made in turns; None where each has its own.
+
+    Where replicas are fixed and on CPUs, those that speak are as many as there are cores for them.
+    """
+    return speaking.running if models.device == "cpu" and not speaking.scales else None
 
 
 async def follow_replicas(servers: Mapping[Stage, StageServers], application: str) -> None:

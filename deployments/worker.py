@@ -8,7 +8,7 @@ from functools import partial
 from ray import serve
 
 from deployments import handles
-from deployments.capacity import follow_replicas, stage_servers
+from deployments.capacity import follow_replicas, shared_cores, stage_servers
 from deployments.cluster_state import ClusterState
 from deployments.host import Host
 from octavia_stream.config import Settings
@@ -35,7 +35,8 @@ class Worker(Host):
         gates = {stage: servers.gate for stage, servers in self._servers.items()}
         for stage, gate in gates.items():
             STAGE_QUEUED.labels(stage).set_function(partial(getattr, gate, "queued_cost"))
-        self._fair = FairEngines(handles.engines(asr, mt, tts, self._servers), gates)
+        cores = shared_cores(settings.models, self._servers["synthesize"])
+        self._fair = FairEngines(handles.engines(asr, mt, tts, self._servers), gates, cores)
         self._worker: JobWorker | None = None
 
     def _engines(self, share: Share) -> Engines:

@@ -158,3 +158,31 @@ async def test_each_stage_queues_for_itself_and_counts_seconds_of_sound() -> Non
         assert queued == pytest.approx({"transcribe": 15.0, "translate": 2.0, "synthesize": 2.0})
         engine.go.set()
     assert [asked for asked in engine.asked if "trans" in asked] == ["transcribe 12", "translate 3", "transcribe 12"]
+
+
+async def test_a_job_listens_on_cores_that_its_speaking_leaves_idle_and_in_order() -> None:
+    engine = _Recorded()
+    gates: dict[Stage, Gate] = {"transcribe": Gate(4), "translate": Gate(4), "synthesize": Gate(4)}
+    fair = FairEngines(Engines(engine, engine, engine), gates, shared_cores=2)  # type: ignore[arg-type]
+    job, other = fair(Share(uuid4())), fair(Share(uuid4()))
+    async with asyncio.TaskGroup() as group:
+        said = [group.create_task(job.synthesizer.synthesize(text, VOICE)) for text in ("a", "b", "c")]
+        heard = [group.create_task(job.transcriber.transcribe(silence(at), None)) for at in (1.0, 2.0, 3.0)]
+        await settled()
+        assert engine.asked == ["a 1.0", "b 1.0", "c 1.0"]
+
+        group.create_task(other.transcriber.transcribe(silence(9.0), None))
+        await settled()
+        assert engine.asked[3:] == ["transcribe 9"]
+
+        # Two sentences less, one of them cancelled: a core is idle.
+        said[0].cancel()
+        said[1].cancel()
+        await settled()
+        assert engine.asked[4:] == ["transcribe 1"]
+
+        heard[1].cancel()
+        heard[0].cancel()
+        await settled()
+        assert engine.asked[5:] == ["transcribe 3"]
+        engine.go.set()
