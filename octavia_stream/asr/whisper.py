@@ -13,6 +13,7 @@ from faster_whisper import BatchedInferencePipeline, WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_compression_ratio, merge_punctuations
 from faster_whisper.vad import VadOptions, get_speech_timestamps
+from numpy.typing import NDArray
 
 from octavia_stream.asr.placing import Region, place_words
 from octavia_stream.asr.transcriber import AsrTask, Follow, TranscribeRequest
@@ -81,10 +82,12 @@ _Seeming: TypeAlias = tuple[Language | None, float]
 
 
 class _Told(threading.local):
-    """What one thread hears from the model beside the words."""
+    """What one thread heard from the model beside the words."""
 
     rankings: list[list[tuple[str, float]]] | None = None
     """Of each window since somebody put a list here: languages as tokens, the likeliest first."""
+    last: tuple[NDArray[np.float32], Any] | None = None
+    """The window that was encoded last, and what came out."""
 
 
 class _TellingModel(WhisperModel):  # type: ignore[misc]
@@ -94,8 +97,15 @@ class _TellingModel(WhisperModel):  # type: ignore[misc]
         super().__init__(*arguments, **options)
         self.told = _Told()
 
-    def encode(self, features: Any) -> Any:
-        encoded = super().encode(features)
+    def encode(self, features: NDArray[np.float32]) -> Any:
+        """As faster-whisper's. One window is often asked about twice: first for its language, then for its words."""
+        batch = features if features.ndim == 3 else features[None]
+        last = self.told.last
+        if last is not None and np.array_equal(last[0], batch):
+            encoded = last[1]
+        else:
+            encoded = super().encode(batch)
+            self.told.last = (batch, encoded) if len(batch) == 1 else None
         if self.told.rankings is not None:
             self.told.rankings += self.model.detect_language(encoded)
         return encoded
@@ -194,7 +204,8 @@ class WhisperEngine:
             return _Heard(samples, speech, request.language, 1.0)
         if not self._model.model.is_multilingual:
             return _Heard(samples, speech, _ENGLISH, 1.0)
-        _, _, ranking = self._model.detect_language(samples)
+        # These are the features that the words are looked for in.
+        _, _, ranking = self._model.detect_language(features=self._model.feature_extractor(samples)[..., :-1])
         candidates = [_Heard(samples, speech, Language(_TAGS.get(code, code)), float(p)) for code, p in ranking]
         if candidates[0].probability >= SURE:
             return candidates[0]

@@ -11,6 +11,7 @@ from pathlib import Path
 import jiwer
 import numpy as np
 import pytest
+from faster_whisper import WhisperModel
 
 from octavia_stream.asr.transcriber import Follow, TranscribeRequest
 from octavia_stream.asr.transcript import Transcript, Word
@@ -151,6 +152,21 @@ def test_the_language_is_detected_and_understood(
     assert transcript.language == language
     assert transcript.language_probability > 0.8
     assert error_rate((DATA / name).with_suffix(".txt").read_text(), transcript) < limit
+
+
+def test_a_window_is_encoded_once_for_its_language_and_its_words(
+    base: WhisperEngine, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode, encoded = WhisperModel.encode, []
+
+    def counted(model: WhisperModel, features: object) -> object:
+        encoded.append(features)
+        return encode(model, features)
+
+    monkeypatch.setattr(WhisperModel, "encode", counted)
+    for cut in (40_000, 88_888):
+        assert base.transcribe(recording("speech/en/jfk.flac").cut(0, cut), None).words
+    assert len(encoded) == 2
 
 
 def test_an_accent_that_the_detector_doubts_is_decided_by_what_gives_sense(
