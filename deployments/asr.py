@@ -11,7 +11,7 @@ from deployments.replica_report import ReplicaReport
 from octavia_stream.asr.transcriber import AsrTask, BatchTranscriber, TranscribeRequest
 from octavia_stream.asr.transcript import Transcript
 from octavia_stream.audio.chunk import AudioChunk
-from octavia_stream.config import AsrReplicaSettings, Settings
+from octavia_stream.config import Settings, ThreadedReplicaSettings
 from octavia_stream.errors import OctaviaError
 from octavia_stream.languages import Language
 from octavia_stream.telemetry.context import Carried
@@ -22,11 +22,14 @@ class Asr:
     """One model in one replica."""
 
     def __init__(
-        self, make_engine: Callable[[], BatchTranscriber], limits: AsrReplicaSettings, settings: Settings | None = None
+        self,
+        make_engine: Callable[[], BatchTranscriber],
+        limits: ThreadedReplicaSettings,
+        settings: Settings | None = None,
     ) -> None:
         self._report = ReplicaReport("asr", settings)
-        self._engine = EngineThreads(make_engine(), "asr", limits.stuck_after_s, limits.concurrent_batches)
-        self._batched = batched(self._together, limits, limits.concurrent_batches)
+        self._engine = EngineThreads(make_engine(), "asr", limits.stuck_after_s, limits.concurrent_calls)
+        self._batched = batched(self._together, limits, limits.concurrent_calls)
         self._backlogs = HeardBacklogs()
 
     async def transcribe(

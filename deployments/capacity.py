@@ -63,12 +63,15 @@ def stage_servers(settings: ServeSettings, calls: int | None = None) -> dict[Sta
     }
 
 
-def shared_cores(models: ModelSettings, speaking: StageServers) -> int | None:
+def shared_cores(models: ModelSettings, settings: ServeSettings) -> int | None:
     """On how many cores speech is recognised and made in turns; None where each has its own.
 
-    Where replicas are fixed and on CPUs, those that speak are as many as there are cores for them.
+    Where replicas are fixed and on CPUs, they speak as many sentences at once as there are cores for it.
     """
-    return speaking.running if models.device == "cpu" and not speaking.scales else None
+    speaking = settings.tts
+    if models.device != "cpu" or speaking.min_replicas < speaking.max_replicas:
+        return None
+    return max(speaking.min_replicas, 1) * speaking.concurrent_calls
 
 
 async def follow_replicas(servers: Mapping[Stage, StageServers], application: str) -> None:

@@ -1,4 +1,4 @@
-"""Speech synthesis as a Serve deployment: one sentence at a time, for no engine of ours gains from a batch."""
+"""Speech synthesis as a Serve deployment: a sentence for each thread, for no engine of ours gains from a batch."""
 
 import asyncio
 import os
@@ -8,7 +8,7 @@ from deployments.backlog import Backlog, HeardBacklogs
 from deployments.engine_threads import EngineThreads
 from deployments.replica_report import ReplicaReport
 from octavia_stream.audio.chunk import AudioChunk
-from octavia_stream.config import ReplicaSettings, Settings
+from octavia_stream.config import Settings, ThreadedReplicaSettings
 from octavia_stream.dubbing.engines import PlainSynthesizer
 from octavia_stream.telemetry.context import Carried
 from octavia_stream.tts.voice import Voice
@@ -18,13 +18,16 @@ class Tts:
     """All installed voices in one replica."""
 
     def __init__(
-        self, make_engine: Callable[[], PlainSynthesizer], limits: ReplicaSettings, settings: Settings | None = None
+        self,
+        make_engine: Callable[[], PlainSynthesizer],
+        limits: ThreadedReplicaSettings,
+        settings: Settings | None = None,
     ) -> None:
         self._report = ReplicaReport("tts", settings)
-        self._engine = EngineThreads(make_engine(), "tts", limits.stuck_after_s)
+        self._engine = EngineThreads(make_engine(), "tts", limits.stuck_after_s, limits.concurrent_calls)
         self._backlogs = HeardBacklogs()
-        self._jobs_turn = asyncio.Lock()
-        """Whoever has it waits for the engine; behind it, calls of live sessions find the engine's queue short."""
+        self._jobs_turn = asyncio.Semaphore(limits.concurrent_calls)
+        """Whoever has it is at the engine; behind it, calls of live sessions find the engine's queue short."""
 
     async def synthesize(
         self,

@@ -35,7 +35,7 @@ class Worker(Host):
         gates = {stage: servers.gate for stage, servers in self._servers.items()}
         for stage, gate in gates.items():
             STAGE_QUEUED.labels(stage).set_function(partial(getattr, gate, "queued_cost"))
-        cores = shared_cores(settings.models, self._servers["synthesize"])
+        cores = shared_cores(settings.models, settings.serve)
         self._fair = FairEngines(handles.engines(asr, mt, tts, self._servers), gates, cores)
         self._worker: JobWorker | None = None
 

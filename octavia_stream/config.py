@@ -156,7 +156,7 @@ class ModelSettings(_Section):
     compute_type: str = "int8"
     """CTranslate2's number type: `int8` on a CPU, `float16` on a GPU."""
     threads: int = 1
-    """Per replica. Replicas times threads should not exceed the cores."""
+    """Per call of a model. Replicas times their calls times threads should not exceed the cores."""
     prepared: tuple[str, ...] = ("en", "pt")
     """Languages whose default voice and translations a replica loads when it starts, so that no job waits for them."""
     allow_noncommercial: bool = False
@@ -200,11 +200,11 @@ class ReplicaSettings(_Section):
     """A replica whose engine works longer than this on one call is replaced."""
 
 
-class AsrReplicaSettings(ReplicaSettings):
-    """Replicas of speech recognition."""
+class ThreadedReplicaSettings(ReplicaSettings):
+    """Replicas whose engine may be called from several threads."""
 
-    concurrent_batches: int = Field(default=2, ge=1)
-    """Batches that one model computes at once, each on threads of its own: its weights are in memory once."""
+    concurrent_calls: int = Field(default=2, ge=1)
+    """Calls, or batches of them, that one model computes at once: on a core each, with its weights in memory once."""
 
 
 class ServeSettings(_Section):
@@ -214,9 +214,9 @@ class ServeSettings(_Section):
     """Import path of the module that makes the engines: its functions `transcriber`, `translator` and
     `synthesizer` each take the Settings. `octavia_stream.testing` makes engines that cost nothing."""
     # On a CPU a batch costs as much as its chunks one by one, and the first of them would wait for the last.
-    asr: AsrReplicaSettings = AsrReplicaSettings(num_cpus=0.2, max_batch_size=1)
+    asr: ThreadedReplicaSettings = ThreadedReplicaSettings(num_cpus=0.2, max_batch_size=1)
     mt: ReplicaSettings = ReplicaSettings(num_cpus=0.1, max_batch_size=32)
-    tts: ReplicaSettings = ReplicaSettings(min_replicas=2, max_replicas=2, num_cpus=0.7, max_ongoing_requests=2)
+    tts: ThreadedReplicaSettings = ThreadedReplicaSettings(num_cpus=1.4)
     worker: ReplicaSettings = ReplicaSettings(num_cpus=0.1, max_ongoing_requests=16)
     ray_address: str | None = None
     """Join this Ray cluster; else `octavia serve` starts a node of its own."""

@@ -30,7 +30,7 @@ def transcriber(settings: Settings) -> BatchTranscriber:
         device=models.device,
         compute_type=models.compute_type,
         threads=models.threads,
-        workers=settings.serve.asr.concurrent_batches,
+        workers=settings.serve.asr.concurrent_calls,
     )
 
 

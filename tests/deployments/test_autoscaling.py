@@ -15,7 +15,7 @@ from deployments.app import deployment, deployment_options
 from deployments.backlog import FORGOTTEN_S, FRESH_S, Backlog, HeardBacklogs, QueuedSoundPolicy
 from deployments.capacity import StageServers, follow_replicas, running_replicas
 from deployments.tts import Tts
-from octavia_stream.config import ReplicaSettings
+from octavia_stream.config import ThreadedReplicaSettings
 from octavia_stream.dubbing.engines import Engines
 from octavia_stream.errors import Overloaded
 from octavia_stream.languages import Language
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore:The `metrics_i
 Eventually = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
 
 VOICE = Voice("scripted/ana", Language("pt"), "female", "scripted", characters_per_second=10.0)
-REPLICAS = ReplicaSettings(
+REPLICAS = ThreadedReplicaSettings(
     min_replicas=0, max_replicas=2, num_cpus=0.1, max_ongoing_requests=2, queued_s_per_replica=30.0, idle_s=0.0
 )
 APPLICATION = "scaling"

@@ -6,13 +6,13 @@ from pathlib import Path
 from deployments.app import deployment_options
 from deployments.capacity import LIVE_CALLS, stage_servers
 from deployments.tts import Tts
-from octavia_stream.config import ReplicaSettings, ServeSettings
+from octavia_stream.config import ServeSettings, ThreadedReplicaSettings
 from octavia_stream.languages import Language
 from octavia_stream.testing import Journal, ScriptedSynthesizer
 from octavia_stream.tts.voice import Voice
 
 VOICE = Voice("scripted/ana", Language("pt"), "female", "scripted")
-LIMITS = ReplicaSettings(max_ongoing_requests=4)
+LIMITS = ThreadedReplicaSettings(max_ongoing_requests=4, concurrent_calls=1)
 
 
 async def test_a_live_phrase_is_spoken_after_the_sentence_under_way(tmp_path: Path) -> None:

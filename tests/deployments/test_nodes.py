@@ -22,7 +22,7 @@ from deployments.capacity import StageServers
 from deployments.mt import Mt
 from deployments.tts import Tts
 from octavia_stream.audit.invariants import audit
-from octavia_stream.config import AsrReplicaSettings, WorkerSettings
+from octavia_stream.config import ThreadedReplicaSettings, WorkerSettings
 from octavia_stream.database.uuid7 import uuid7
 from octavia_stream.dubbing.checkpoints import Stage
 from octavia_stream.jobs.every_kind import EveryKind
@@ -42,7 +42,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.services, pytest.mark.timeout(400)]
 Eventually = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
 
 APPLICATIONS = {"transcribe": "nodes-asr", "translate": "nodes-mt", "synthesize": "nodes-tts"}
-APART = AsrReplicaSettings(
+APART = ThreadedReplicaSettings(
     num_cpus=0.1, min_replicas=2, max_replicas=2, max_replicas_per_node=1, max_ongoing_requests=2, max_batch_size=1
 )
 TALK = Path(__file__).parents[1] / "data" / "speech" / "en" / "lj_printing_4min.flac"

@@ -18,7 +18,7 @@ from deployments.asr import Asr
 from deployments.mt import Mt
 from deployments.tts import Tts
 from octavia_stream.audio.chunk import ASR_RATE_HZ
-from octavia_stream.config import AsrReplicaSettings
+from octavia_stream.config import ThreadedReplicaSettings
 from octavia_stream.errors import EngineUnavailable, Overloaded, UnsupportedLanguage
 from octavia_stream.languages import Language
 from octavia_stream.testing import (
@@ -39,7 +39,9 @@ Eventually = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
 EN, PT = Language("en"), Language("pt")
 VOICE = Voice("scripted/ana", PT, "female", "scripted")
 LONG_S = 30.0
-LIMITS = AsrReplicaSettings(num_cpus=0.1, max_ongoing_requests=8, max_queued_requests=16, batch_wait_ms=100)
+LIMITS = ThreadedReplicaSettings(
+    concurrent_calls=1, num_cpus=0.1, max_ongoing_requests=8, max_queued_requests=16, batch_wait_ms=100
+)
 NARROW = LIMITS.model_copy(update={"max_ongoing_requests": 2, "max_queued_requests": 2})
 IMPATIENT = LIMITS.model_copy(update={"stuck_after_s": 1.0})
 

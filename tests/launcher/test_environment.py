@@ -7,12 +7,11 @@ from pydantic import SecretStr
 
 from octavia_stream.config import (
     ApiSettings,
-    AsrReplicaSettings,
     LiveSettings,
     MailSettings,
-    ReplicaSettings,
     ServeSettings,
     Settings,
+    ThreadedReplicaSettings,
 )
 from octavia_stream.launcher.environment import environment_of, foreign_environment
 from octavia_stream.launcher.ray_node import cpus_needed
@@ -24,7 +23,7 @@ def test_a_child_reads_the_settings_it_was_given(monkeypatch: pytest.MonkeyPatch
         database_url=SecretStr("postgresql://localhost/one"),
         api=ApiSettings(port=1234, public_url="https://dub.example.org"),
         mail=MailSettings(host="mail.example.org", password=SecretStr("hidden")),
-        serve=ServeSettings(tts=ReplicaSettings(min_replicas=3, max_replicas=3)),
+        serve=ServeSettings(tts=ThreadedReplicaSettings(min_replicas=3, max_replicas=3)),
     )
     base = {"PATH": "/bin", "OCTAVIA_API__PORT": "9", "OCTAVIA_HOME": "/elsewhere", "REDIS_URL": "redis://old"}
 
@@ -45,7 +44,7 @@ def test_ray_is_told_no_secret_of_ours() -> None:
 
 def test_ray_counts_as_many_cpus_as_the_smallest_set_of_replicas_needs() -> None:
     """On a machine with one core Serve would wait for ever for a second."""
-    greedy = AsrReplicaSettings(min_replicas=2, max_replicas=2, num_cpus=100.0)
-    light = ReplicaSettings(num_cpus=0.1)
+    greedy = ThreadedReplicaSettings(min_replicas=2, max_replicas=2, num_cpus=100.0)
+    light = ThreadedReplicaSettings(num_cpus=0.1)
 
     assert cpus_needed(ServeSettings(asr=greedy, mt=light, tts=light, worker=light), LiveSettings(enabled=False)) == 201
