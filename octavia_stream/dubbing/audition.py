@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from octavia_stream.asr.transcriber import Transcriber
 from octavia_stream.asr.transcript import Transcript, Word
@@ -19,6 +20,7 @@ from octavia_stream.dubbing.matching import plain_words, word_errors
 from octavia_stream.dubbing.punctuation import join_words
 from octavia_stream.dubbing.retrying import with_retries
 from octavia_stream.dubbing.segment import DubbedSegment, HeardLine
+from octavia_stream.dubbing.speech_spool import from_int16, to_int16
 from octavia_stream.errors import OctaviaError
 from octavia_stream.languages import Language
 
@@ -87,8 +89,10 @@ class _Take:
 @dataclass(slots=True)
 class _Reel:
     takes: list[_Take]
-    sound: list[Samples] = field(default_factory=list)
-    """Mono, of the takes that the mix has passed; the last may be under way."""
+    under_way: list[Samples] = field(default_factory=list)
+    """Mono, at the rate of the mix, of the take that the mix is passing."""
+    sound: list[NDArray[np.int16]] = field(default_factory=list)
+    """At 16 kHz, of those that it has passed: reels wait for their turn to be heard, as much as 280 s of them."""
     passed: int = 0
 
 
@@ -127,12 +131,17 @@ class Audition:
         for take in reel.takes[reel.passed :]:
             if take.start >= end:
                 return
-            part = mono[max(take.start - offset, 0) : take.end - offset].copy()
-            reel.sound.append(part)
+            reel.under_way.append(mono[max(take.start - offset, 0) : take.end - offset].copy())
             if take.end > end:
                 return
-            reel.sound.append(np.zeros(round(PAUSE_S * self._rate_hz), np.float32))
-            reel.passed += 1
+            self._end_take(reel)
+
+    def _end_take(self, reel: _Reel) -> None:
+        pause = np.zeros(round(PAUSE_S * self._rate_hz), np.float32)
+        sound = AudioChunk(np.concatenate([*reel.under_way, pause]), self._rate_hz)
+        reel.sound.append(to_int16(resample(sound, ASR_RATE_HZ).samples))
+        reel.under_way = []
+        reel.passed += 1
 
     def listen(self) -> None:
         """Begin with what is complete; on the loop, now and then."""
@@ -145,8 +154,11 @@ class Audition:
 
     async def impression(self) -> Impression:
         """When the whole mix was pushed. What goes wrong is said in it."""
-        for reel in [reel for reel in self._reels if reel.sound]:
-            self._begin(reel)
+        for reel in list(self._reels):
+            if reel.under_way:
+                self._end_take(reel)
+            if reel.sound:
+                self._begin(reel)
         reels: list[HeardReel] = []
         unheard = None if self._listening else "The file is too short for the share of it that is heard again."
         if not self._plan.share:
@@ -163,7 +175,7 @@ class Audition:
         return Impression(lufs, mono, decibels(self._peak), tuple(reels), None if reels else unheard)
 
     async def _heard(self, reel: _Reel) -> HeardReel:
-        sound = await asyncio.to_thread(resample, AudioChunk(np.concatenate(reel.sound), self._rate_hz), ASR_RATE_HZ)
+        sound = AudioChunk(from_int16(np.concatenate(reel.sound)), ASR_RATE_HZ)
         transcript = await with_retries(lambda: self._transcriber.transcribe(sound, None), self._plan.attempts)
         return HeardReel(tuple(self._compared(reel, transcript)), transcript.language, sound.duration_s)
 

@@ -17,9 +17,11 @@ from octavia_stream.asr.transcriber import Follow, TranscribeRequest
 from octavia_stream.asr.transcript import Transcript, Word
 from octavia_stream.asr.whisper import SURE, UNKNOWN, WhisperEngine
 from octavia_stream.audio.chunk import ASR_RATE_HZ, AudioChunk
+from octavia_stream.audio.resampling import resample
 from octavia_stream.errors import InvalidRequest, ModelCorrupt, UnsupportedLanguage
 from octavia_stream.languages import Language
 from octavia_stream.models.registry import Registry
+from octavia_stream.tts.voice_engines import VoiceEngines
 
 pytestmark = pytest.mark.model
 
@@ -207,6 +209,24 @@ def test_speech_is_translated_into_english(
     assert transcript.language == ENGLISH
     assert expected <= set(spelled(transcript.text).split())
     assert in_order(transcript.words, audio)
+
+
+def test_what_is_said_after_a_question_and_a_pause_is_heard(base: WhisperEngine, registry: Registry) -> None:
+    """To Whisper they seem the end of all."""
+    phrases = ["E assim o meu companheiro", "Os americanos.", "O que o seu país pode", "fazer por você."]
+    phrases += ["Pergunte o que você pode", "fazer pelo seu país."]
+    voice = registry.voices(PORTUGUESE)[0]
+    speaking = VoiceEngines(registry)
+    spoken = [resample(speaking.synthesize(phrase, voice), ASR_RATE_HZ).samples for phrase in phrases]
+    speaking.close()
+    pause = np.zeros(ASR_RATE_HZ * 13 // 10, np.float32)
+    audio = AudioChunk(np.concatenate([part for one in spoken for part in (pause, one)]), ASR_RATE_HZ)
+
+    transcript = base.transcribe(audio, PORTUGUESE)
+
+    assert error_rate(" ".join(phrases), transcript) < 0.2
+    assert in_order(transcript.words, audio)
+    assert transcript.words[-1].start > audio.length - spoken[-1].size
 
 
 def test_noise_and_silence_have_no_words_and_no_language(base: WhisperEngine, recording: Recording) -> None:
