@@ -1,6 +1,7 @@
 """The corridor itself: sound in, fitted speech out, every stage busy at once and in order at the door."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,6 +33,9 @@ from octavia_stream.mt.routes import Route
 __all__ = ["Corridor", "DubbingPlan", "FittedSegment", "Heard"]
 
 TASKS: tuple[AsrTask, ...] = ("transcribe", "translate")
+CHUNKS_AT_FIRST = 3
+"""As many are listened to before the first sentence is spoken: two may be needed to know where it ends. Any further one
+would take the engines' cores from it, and somebody may be waiting to hear it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class Corridor:
         self._emit = emit
         self.routes: tuple[Route, ...] = ()
         """How each language is reached, once it is known what is spoken."""
+        self._beginning = _Beginning()
         once = Once(checkpoints, self._plan.attempts)
         self._detours = Detours(self._routes_from, lambda: self.routes, "this dub", emit)
         self._understanding = Understanding(
@@ -110,6 +115,12 @@ class Corridor:
         sound: consecutive mono blocks at 16 kHz from position 0 on. spools: one for each language.
         told: is called with each segment of the first language when it is done.
         """
+
+        def tell(number: int, item: FittedSegment) -> None:
+            self._beginning.end()
+            if told is not None and number == 0:
+                told(item)
+
         window = self._plan.chunks_in_flight
         chunks: Channel[SpeechChunk] = Channel(window)
         heard: Channel[Heard] = Channel(window)
@@ -121,13 +132,14 @@ class Corridor:
             # The file's end is known only when all of it was heard.
             speaking = [
                 group.create_task(
-                    lane.run(batches[number], lambda: listener.end, spools[number], None if number else told)
+                    lane.run(batches[number], lambda: listener.end, spools[number], partial(tell, number))
                 )
                 for number, lane in enumerate(self._speaking)
             ]
         return [task.result() for task in speaking]
 
     async def _transcribe(self, chunk: SpeechChunk) -> Heard:
+        await self._beginning.wait(chunk.index)
         transcripts = await self._understood(chunk)
         self._progress.finished("transcribe", 1, chunk.final_until)
         return Heard(chunk.index, transcripts, chunk.final_until)
@@ -168,6 +180,8 @@ class Corridor:
                         heard.index, one.held, one.assembler.next_start, self._wanting(task, outboxes)
                     )
                     one.held = []
+                    self._beginning.sentence_sent = True
+            self._beginning.heard(heard.index)
         for task, one in gathering.items():
             one.held += one.assembler.finish()
             end = max(listener.length, one.held[-1].end if one.held else 0)
@@ -207,6 +221,34 @@ class Corridor:
             batch = SentenceBatch(index, tuple(group))
             for outbox in outboxes:
                 await outbox.send(batch)
+
+
+class _Beginning:
+    """Until the first sentence is spoken; chunks in which nobody speaks do not prolong it."""
+
+    def __init__(self) -> None:
+        self.sentence_sent = False
+        """Whether one is on its way to be spoken."""
+        self._chunks: float = CHUNKS_AT_FIRST
+        """As many of them may be listened to."""
+        self._more = asyncio.Event()
+
+    async def wait(self, index: int) -> None:
+        """Until this chunk may be listened to. Chunks come in order."""
+        while index >= self._chunks:
+            self._more.clear()
+            await self._more.wait()
+
+    def heard(self, index: int) -> None:
+        """Everything up to this chunk was heard, and its sentences were sent."""
+        if not self.sentence_sent:
+            self._chunks = max(self._chunks, index + 1 + CHUNKS_AT_FIRST)
+            self._more.set()
+
+    def end(self) -> None:
+        """The first sentence was spoken."""
+        self._chunks = math.inf
+        self._more.set()
 
 
 @dataclass(slots=True)

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 
 SEGMENT_S = 4.0
 """A segment is cut as soon as it is this long."""
+FIRST_S = 1.0
+"""The first one is: somebody waits for it."""
+FRAGMENT_S = 1.0
+"""Sound comes out of the muxer in fragments of this length."""
 LONGEST_S = 6.0
 """No fragment is longer, and no segment, but for the last frame in it: players are told so before the first one."""
 _HEADER = struct.Struct(">I4s")
@@ -29,6 +33,7 @@ class SegmentCutter:
     def __init__(self) -> None:
         self._parts: list[bytes] = []
         self._duration_s = 0.0
+        self._wanted_s = FIRST_S
 
     def push(self, duration_s: float, fragment: bytes) -> Iterator[Segment]:
         """Take a fragment; yields the segments that it completes."""
@@ -36,7 +41,7 @@ class SegmentCutter:
             yield self._cut()
         self._parts.append(fragment)
         self._duration_s += duration_s
-        if self._duration_s >= SEGMENT_S:
+        if self._duration_s >= self._wanted_s:
             yield self._cut()
 
     def finish(self) -> Iterator[Segment]:
@@ -46,7 +51,7 @@ class SegmentCutter:
 
     def _cut(self) -> Segment:
         segment = Segment(self._duration_s, b"".join(self._parts))
-        self._parts, self._duration_s = [], 0.0
+        self._parts, self._duration_s, self._wanted_s = [], 0.0, SEGMENT_S
         return segment
 
 

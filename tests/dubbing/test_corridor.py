@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import time
 from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +18,7 @@ from octavia_stream.dubbing.checkpoints import Checkpoints, NoCheckpoints, Stage
 from octavia_stream.dubbing.engines import Engines, local
 from octavia_stream.dubbing.listening import Listener
 from octavia_stream.dubbing.loudness import LoudnessContour
-from octavia_stream.dubbing.pipeline import Corridor, DubbingPlan, FittedSegment
+from octavia_stream.dubbing.pipeline import CHUNKS_AT_FIRST, Corridor, DubbingPlan, FittedSegment
 from octavia_stream.dubbing.progress import ProgressTracker
 from octavia_stream.dubbing.speech_spool import SpeechSpool
 from octavia_stream.errors import EngineUnavailable, UnsupportedLanguage
@@ -340,6 +341,34 @@ async def test_speech_without_a_pause_is_cut_and_its_sentences_are_translated_wh
     assert [item.segment.sentence.text for item in fitted] == [sentence] * whole
     starts = [item.segment.sentence.start for item in fitted]
     assert starts == [number * len(WORDS) * Reader.STEP for number in range(whole)]
+
+
+@pytest.mark.parametrize("wordless", [0, 5])
+async def test_no_more_chunks_are_listened_to_before_the_first_sentence_is_spoken(
+    spool: SpeechSpool, wordless: int
+) -> None:
+    """Somebody may wait to hear it. Chunks in which nobody speaks, music perhaps, do not count."""
+    heard: list[int] = []
+    at_first: list[int] = []
+
+    class Ears(ScriptedTranscriber):
+        def transcribe(self, audio: AudioChunk, language: Language | None, task: AsrTask = "transcribe") -> Transcript:
+            heard.append(audio.offset)
+            transcript = super().transcribe(audio, language, task)
+            return transcript if len(heard) > wordless else Transcript((), EN)
+
+    class Voices(ScriptedSynthesizer):
+        def synthesize(self, text: str, voice: Voice, speed: float = 1.0) -> AudioChunk:
+            if not at_first:
+                time.sleep(0.3)
+                at_first.append(len(heard))
+            return super().synthesize(text, voice, speed)
+
+    fitted = await dub(speech(*[9.0] * 30), local(Ears(), ScriptedTranslator(), Voices()), spool)
+
+    assert at_first[0] <= wordless + CHUNKS_AT_FIRST
+    assert len(heard) > wordless + CHUNKS_AT_FIRST
+    assert fitted[-1].segment.sentence.end > 250 * ASR_RATE_HZ
 
 
 async def test_silence_has_nothing_to_dub(spool: SpeechSpool) -> None:

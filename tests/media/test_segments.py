@@ -18,7 +18,7 @@ def cut(*durations: float) -> list[tuple[float, bytes]]:
 
 
 def test_short_fragments_are_gathered_until_they_are_long_enough() -> None:
-    assert cut(1.0, 1.0, 1.0, 1.5, 1.0) == [(4.5, b"\0\1\2\3"), (1.0, b"\4")]
+    assert cut(0.5, 0.75, 1.0, 1.0, 1.0, 1.5, 1.0) == [(1.25, b"\0\1"), (4.5, b"\2\3\4\5"), (1.0, b"\6")]
 
 
 def test_no_segment_becomes_longer_than_players_were_told() -> None:

@@ -16,7 +16,7 @@ from octavia_stream.media.child.canvas import Canvas, add_encoded, demuxed
 from octavia_stream.media.child.copying import CopiedTrack, can_hold, first_picture
 from octavia_stream.media.child.encoding import codec_for
 from octavia_stream.media.child.opening import MEDIA_ERRORS, open_media
-from octavia_stream.media.segments import LONGEST_S, SEGMENT_S, BoxReader, Segment, SegmentCutter, delayed
+from octavia_stream.media.segments import FRAGMENT_S, LONGEST_S, SEGMENT_S, BoxReader, Segment, SegmentCutter, delayed
 
 if TYPE_CHECKING:
     from av.stream import Stream
@@ -288,7 +288,7 @@ class _Sound:
     def __init__(self, name: wire.Rendition, task: wire.StreamRequest, lead_s: float, report: ReportPiece) -> None:
         """lead_s: silence before the first sample, where the picture starts earlier."""
         codec = codec_for("m4a", task.rate_hz)
-        self._rendition = _Rendition(name, report, SEGMENT_S)
+        self._rendition = _Rendition(name, report, FRAGMENT_S)
         self._rate_hz = codec.rate_hz
         self._layout = _LAYOUTS[task.channels]
         self._time_base = Fraction(1, codec.rate_hz)
