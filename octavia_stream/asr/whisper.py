@@ -58,6 +58,9 @@ _UNHEARD = ASR_RATE_HZ
 """So much speech after the last word was left out. A question and a pause seem the end of all to Whisper: of seven
 short phrases with pauses of up to 1.3 s between them the base model wrote down all, half, or only the first."""
 _LEFT_OUT_TRIES = 3
+_LEFT_OUT_LEVEL = 10 ** (-15 / 20)
+"""What is quieter than this, against the speech that was heard, is no part of it: somebody in the background, or the
+original under a dub."""
 
 # For speech that is going on the window is only as long as the sound and a bit of silence: the encoder's cost grows
 # with it (base, 5 s: 0.04 s and not 0.6 s), the words are the same. Without the silence the last word is often lost.
@@ -358,9 +361,18 @@ def _left_out(chunk: _Heard, words: Sequence[Word]) -> _Heard | None:
     rest = [(max(start, last), end) for start, end in chunk.speech if end > last]
     if sum(end - start for start, end in rest) < _UNHEARD:
         return None
+    heard = [(start, min(end, last)) for start, end in chunk.speech if start < last]
+    if _level(chunk.samples, rest) < _LEFT_OUT_LEVEL * _level(chunk.samples, heard):
+        return None
     start = rest[0][0]
     speech = tuple((begin - start, end - start) for begin, end in rest)
     return _Heard(chunk.samples[start:], speech, chunk.language, chunk.probability)
+
+
+def _level(samples: Samples, regions: Sequence[Region]) -> float:
+    """Root mean square of these parts; 0 of none."""
+    parts = [samples[start:end] for start, end in regions]
+    return float(np.sqrt(np.mean(np.square(np.concatenate(parts))))) if parts else 0.0
 
 
 def _join(chunks: Sequence[Samples]) -> tuple[Samples, list[dict[str, float]]]:

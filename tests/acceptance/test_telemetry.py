@@ -158,7 +158,7 @@ async def test_an_administrator_finds_the_job_by_its_request_and_what_works_on_i
     (cluster,) = [process["cluster"] for process in processes if process["role"] == "worker"]
     # The live node comes when these are there.
     assert cluster["deployments"].keys() - {"LiveNode"} == {"Asr", "Mt", "Tts", "JobWorker"}
-    assert cluster["deployments"]["Tts"]["replicas"] == {"RUNNING": 2}
+    assert cluster["deployments"]["Tts"]["replicas"] == {"RUNNING": 1}
     assert [node["alive"] for node in cluster["nodes"]] == [True]
     async with asyncio.timeout(60):
         while (await http.get("/readyz")).json() != {"status": "ready"}:  # noqa: ASYNC110

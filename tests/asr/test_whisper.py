@@ -229,6 +229,16 @@ def test_what_is_said_after_a_question_and_a_pause_is_heard(base: WhisperEngine,
     assert transcript.words[-1].start > audio.length - spoken[-1].size
 
 
+def test_somebody_in_the_background_is_not_heard_after_the_end(base: WhisperEngine, recording: Recording) -> None:
+    near = recording("speech/en/jfk.flac").cut(0, 5 * ASR_RATE_HZ)
+    far = AudioChunk(recording("speech/pt/leopard_pt.wav").samples * np.float32(10 ** (-24 / 20)), ASR_RATE_HZ)
+    both = AudioChunk(np.concatenate([near.samples, far.samples]), ASR_RATE_HZ)
+
+    transcript = base.transcribe(both, ENGLISH)
+
+    assert spelled(transcript.text) == spelled(base.transcribe(near, ENGLISH).text)
+
+
 def test_noise_and_silence_have_no_words_and_no_language(base: WhisperEngine, recording: Recording) -> None:
     silence = AudioChunk(np.zeros(10 * ASR_RATE_HZ, np.float32), ASR_RATE_HZ)
     empty = AudioChunk(np.zeros(0, np.float32), ASR_RATE_HZ)
