@@ -6,7 +6,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -236,6 +236,8 @@ class Server:
     async def nothing_is_off(self, orphans: int = 0) -> None:
         """orphans: how many files the death has left that nothing names, and that the audit's repair removes."""
         assert (await remove_orphans(self.runtime.pool, self.runtime.objects, PAST))[0] == orphans
+        # Other writes may have been under way in the moment of the death; the sweep removes their parts when it comes.
+        await self.runtime.objects.remove_leftover_parts(datetime.now(UTC))
         found = await audit(self.runtime.pool, self.runtime.objects, self.settings.home, deadline_s=60.0, grace_s=0.0)
         assert found.clean, [breach for breach in found.breaches if breach.count]
 
