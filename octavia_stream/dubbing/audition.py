@@ -34,6 +34,8 @@ MARGIN_S = 0.03
 """What is heard of the dub before and after a sentence: half of the breath between two of them."""
 SHORTEST_S = 1.0
 """A word or two say little about a dub."""
+HEARD_AT_ONCE = 2
+"""Of the reels: the others wait as 16 bit."""
 MOST_REELS = 10
 """More than these tell nothing new, however long the file is."""
 
@@ -117,6 +119,7 @@ class Audition:
         self._peak = 0.0
         self._reels = [_Reel(takes) for takes in choose(plan, segments, length_s, rate_hz)]
         self._listening: list[asyncio.Task[HeardReel]] = []
+        self._ears = asyncio.Semaphore(HEARD_AT_ONCE)
 
     def push(self, block: Samples, offset: int) -> None:
         """Take the next block of the mix. Computes for as long as measuring takes: call it in a thread."""
@@ -175,8 +178,10 @@ class Audition:
         return Impression(lufs, mono, decibels(self._peak), tuple(reels), None if reels else unheard)
 
     async def _heard(self, reel: _Reel) -> HeardReel:
-        sound = AudioChunk(from_int16(np.concatenate(reel.sound)), ASR_RATE_HZ)
-        transcript = await with_retries(lambda: self._transcriber.transcribe(sound, None), self._plan.attempts)
+        async with self._ears:
+            sound = AudioChunk(from_int16(np.concatenate(reel.sound)), ASR_RATE_HZ)
+            reel.sound.clear()
+            transcript = await with_retries(lambda: self._transcriber.transcribe(sound, None), self._plan.attempts)
         return HeardReel(tuple(self._compared(reel, transcript)), transcript.language, sound.duration_s)
 
     def _compared(self, reel: _Reel, transcript: Transcript) -> list[HeardLine]:

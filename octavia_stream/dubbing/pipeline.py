@@ -242,7 +242,7 @@ class _Beginning:
     def heard(self, index: int) -> None:
         """Everything up to this chunk was heard, and its sentences were sent."""
         if not self.sentence_sent:
-            self._chunks = max(self._chunks, index + 1 + CHUNKS_AT_FIRST)
+            self._chunks = max(self._chunks, index + CHUNKS_AT_FIRST)
             self._more.set()
 
     def end(self) -> None:
