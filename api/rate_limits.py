@@ -112,7 +112,8 @@ class RateLimits:
 
     async def _asked(self, question: Any) -> Any:
         try:
-            return await asyncio.wait_for(question, TIMEOUT_S)
+            async with asyncio.timeout(TIMEOUT_S):
+                return await question
         except (StorageError, OSError) as error:
             raise DependencyUnavailable("Redis cannot be reached just now; try again in a few seconds.") from error
 

@@ -69,7 +69,8 @@ class ResultCache:
         if self._keeper is None:
             return
         try:
-            await asyncio.wait_for(self.written(), CLOSE_TIMEOUT_S)
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self.written()
         except TimeoutError:
             log.info("cache_left_unwritten", results=self._queue.qsize())
         self._keeper.cancel()

@@ -102,7 +102,8 @@ class Database:
         if pool is None:
             return
         try:
-            await asyncio.wait_for(pool.close(), CLOSE_TIMEOUT_S)
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await pool.close()
         except TimeoutError:
             pool.terminate()
 
@@ -170,7 +171,8 @@ class Database:
     async def ping(self) -> None:
         """Raises DependencyUnavailable within three seconds when Postgres does not answer."""
         try:
-            await asyncio.wait_for(self.fetchval("select 1"), 2.0)
+            async with asyncio.timeout(2.0):
+                await self.fetchval("select 1")
         except TimeoutError as error:
             raise _unavailable() from error
 

@@ -73,7 +73,8 @@ class RedisEvents:
     async def ping(self) -> None:
         """Raises DependencyUnavailable when Redis does not answer within a second."""
         try:
-            await asyncio.wait_for(self._client.get("octavia:ping"), 1.0)
+            async with asyncio.timeout(1.0):
+                await self._client.get("octavia:ping")
         except (RedisError, OSError) as error:
             raise DependencyUnavailable("Redis cannot be reached just now; try again in a few seconds.") from error
 
@@ -96,7 +97,8 @@ class RedisEvents:
         pipe.expire(_stream(job_id), STREAM_TTL_S)
         try:
             # An id that is not the newest is refused: then another commit came first, and readers see the gap.
-            await asyncio.wait_for(pipe.execute(raise_on_error=False), PUBLISH_TIMEOUT_S)
+            async with asyncio.timeout(PUBLISH_TIMEOUT_S):
+                await pipe.execute(raise_on_error=False)
         except (RedisError, OSError):
             EVENTS_DROPPED.labels("redis").inc(len(records))
             self._quiet_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
@@ -122,7 +124,8 @@ class RedisEvents:
             return
         adding = self._client.xadd(_WORK, {"w": b""}, maxlen=1, approximate=False)
         try:
-            await asyncio.wait_for(adding, PUBLISH_TIMEOUT_S)
+            async with asyncio.timeout(PUBLISH_TIMEOUT_S):
+                await adding
         except (RedisError, OSError):
             self._quiet_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
 
@@ -145,14 +148,16 @@ class RedisEvents:
     async def keep(self, key: str, value: str, seconds: int) -> None:
         """Remember a value for a while. Raises DependencyUnavailable."""
         try:
-            await asyncio.wait_for(self._client.set(f"octavia:kept:{key}", value, ex=seconds), KEPT_TIMEOUT_S)
+            async with asyncio.timeout(KEPT_TIMEOUT_S):
+                await self._client.set(f"octavia:kept:{key}", value, ex=seconds)
         except (RedisError, OSError) as error:
             raise DependencyUnavailable("Redis cannot be reached just now; try again in a few seconds.") from error
 
     async def take(self, key: str) -> str | None:
         """What `keep` remembered, once: the first to ask gets it. Raises DependencyUnavailable."""
         try:
-            value = await asyncio.wait_for(self._client.getdel(f"octavia:kept:{key}"), KEPT_TIMEOUT_S)
+            async with asyncio.timeout(KEPT_TIMEOUT_S):
+                value = await self._client.getdel(f"octavia:kept:{key}")
         except (RedisError, OSError) as error:
             raise DependencyUnavailable("Redis cannot be reached just now; try again in a few seconds.") from error
         return value.decode() if isinstance(value, bytes) else value
@@ -196,7 +201,8 @@ class RedisEvents:
     async def _answered(self, call: Awaitable[Any]) -> Any:
         """An answer that nobody waits for. Raises DependencyUnavailable."""
         try:
-            return await asyncio.wait_for(call, TOLD_TIMEOUT_S)
+            async with asyncio.timeout(TOLD_TIMEOUT_S):
+                return await call
         except (RedisError, OSError) as error:
             raise DependencyUnavailable("Redis cannot be reached just now; try again in a few seconds.") from error
 
@@ -206,4 +212,5 @@ class RedisEvents:
             count=100,
             block=max(1, int(wait_s * 1000)),
         )
-        return cast("_Answer", await asyncio.wait_for(reading, wait_s + READ_MARGIN_S))
+        async with asyncio.timeout(wait_s + READ_MARGIN_S):
+            return cast("_Answer", await reading)

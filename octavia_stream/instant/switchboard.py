@@ -179,7 +179,8 @@ class Switchboard:
 
     async def _asked(self, question: Any, timeout_s: float = TIMEOUT_S) -> Any:
         try:
-            return await asyncio.wait_for(question, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await question
         except (RedisError, OSError) as error:
             raise DependencyUnavailable("Redis cannot be reached just now; try again in a few seconds.") from error
 

@@ -90,7 +90,8 @@ class Cleaner:
             except OctaviaError as error:
                 log.warning("cleaning_failed", reason=str(error))
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), interval_s)
+                async with asyncio.timeout(interval_s):
+                    await self._asked.wait()
             self._asked.clear()
 
     def hurry(self) -> None:

@@ -74,10 +74,12 @@ class Child:
             with suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGTERM)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), grace_s)
+                async with asyncio.timeout(grace_s):
+                    await self._process.wait()
         # The session is its own, and keeps its number for as long as anybody is in it.
         await asyncio.to_thread(sweep, self.pid)
-        await asyncio.wait_for(self._process.wait(), KILL_DEADLINE_S)
+        async with asyncio.timeout(KILL_DEADLINE_S):
+            await self._process.wait()
 
     def last_words(self, lines: int = 20) -> list[str]:
         """The end of its log."""

@@ -117,7 +117,8 @@ class Throttle:
         arguments = [number for bucket in buckets for number in (bucket.amount, bucket.seconds * 1_000_000)]
         asking = self._script(keys=[bucket.key for bucket in buckets], args=arguments)
         try:
-            answer = cast("list[int]", await asyncio.wait_for(asking, TIMEOUT_S))
+            async with asyncio.timeout(TIMEOUT_S):
+                answer = cast("list[int]", await asking)
         except (RedisError, OSError):
             if time.monotonic() >= self._quiet_until:
                 log.warning("requests_not_counted", reason="Redis does not answer.")

@@ -78,7 +78,8 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(self._stop_signal)
         try:
-            await asyncio.wait_for(self._process.wait(), STOP_GRACE_S)
+            async with asyncio.timeout(STOP_GRACE_S):
+                await self._process.wait()
         except TimeoutError:
             for process in descendants:
                 with contextlib.suppress(psutil.NoSuchProcess):

@@ -111,6 +111,7 @@ def _card(text: bytes | None) -> NodeCard | None:
 
 async def _answered(call: Awaitable[Any]) -> Any:
     try:
-        return await asyncio.wait_for(call, TIMEOUT_S)
+        async with asyncio.timeout(TIMEOUT_S):
+            return await call
     except (RedisError, OSError) as error:
         raise DependencyUnavailable("Redis cannot be reached just now; try again in a few seconds.") from error

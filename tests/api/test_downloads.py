@@ -123,7 +123,8 @@ async def test_a_client_that_stops_reading_is_given_up(
         f"GET /api/v1/jobs/{job['id']}/download HTTP/1.1\r\nHost: localhost\r\n"
         f"Authorization: Bearer {alice.token}\r\n\r\n".encode()
     )
-    await asyncio.wait_for(given_up.wait(), 60)
+    async with asyncio.timeout(60):
+        await given_up.wait()
     received = 0
     while piece := await reader.read(1 << 20):
         received += len(piece)

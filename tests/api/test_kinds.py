@@ -57,7 +57,8 @@ async def worker(runtime: Runtime, journal: Journal) -> AsyncIterator[None]:
     running = asyncio.create_task(worker.run())
     yield
     worker.drain()
-    await asyncio.wait_for(running, 20)
+    async with asyncio.timeout(20):
+        await running
 
 
 async def upload(somebody: Person, path: Path, file_type: str, name: str | None = None) -> dict[str, Any]:

@@ -65,7 +65,8 @@ async def working(runtime: Runtime, gate: threading.Event) -> AsyncIterator[None
     finally:
         gate.set()
         worker.drain()
-        await asyncio.wait_for(running, 30)
+        async with asyncio.timeout(30):
+            await running
 
 
 @pytest.fixture(scope="module")

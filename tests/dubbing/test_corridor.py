@@ -391,7 +391,8 @@ async def test_a_language_without_a_path_is_refused_with_the_reason(spool: Speec
     with_ears = local(German(), ScriptedTranslator(), ScriptedSynthesizer())
     corridor = Corridor([wanted], with_ears, NoCheckpoints(), progress, lambda _: None)
     with pytest.raises(ExceptionGroup) as caught:
-        await asyncio.wait_for(corridor.run(blocks(speech(9.0)), listener, [spool]), 20)
+        async with asyncio.timeout(20):
+            await corridor.run(blocks(speech(9.0)), listener, [spool])
     assert caught.group_contains(UnsupportedLanguage, match="nothing from de")
 
 

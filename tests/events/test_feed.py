@@ -156,7 +156,8 @@ async def test_events_come_through_redis_and_not_only_by_polling(stage: Stage, m
     monkeypatch.setattr(stage.feed, "_poll_s", 1e6)
     # The poll that waits already looks at Postgres once more, unless it was looking just now.
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(polled.wait(), 5)
+        async with asyncio.timeout(5):
+            await polled.wait()
     await _write(stage, claim, 10)
     async with asyncio.timeout(GUARD_S):
         assert [(await anext(events)).seq for _ in range(10)] == list(range(3, 13))
@@ -236,7 +237,8 @@ async def test_waiting_may_be_given_up_and_taken_up_again(stage: Stage) -> None:
     async with asyncio.timeout(GUARD_S):
         while len(records) < 42:
             try:
-                records.append(await asyncio.wait_for(anext(events), 0.004))
+                async with asyncio.timeout(0.004):
+                    records.append(await anext(events))
             except TimeoutError:
                 given_up += 1
     await writing

@@ -42,7 +42,8 @@ async def working(runtime: Runtime, runner: JobRunner) -> AsyncIterator[JobWorke
         yield worker
     finally:
         worker.drain()
-        await asyncio.wait_for(running, 20)
+        async with asyncio.timeout(20):
+            await running
 
 
 async def ended(runtime: Runtime, job: Job, *statuses: JobStatus) -> Job:
@@ -177,13 +178,15 @@ async def test_a_job_whose_lease_was_lost_is_left_alone(
     runtime = dataclasses.replace(quick, settings=quick.settings.model_copy(update={"worker": slow}))
     job = await submitted()
     async with working(runtime, endless):
-        await asyncio.wait_for(started.wait(), 10)
+        async with asyncio.timeout(10):
+            await started.wait()
         taken = None
         while taken is None:
             # A heartbeat may come in between.
             await expire(job.id)
             taken = await quick.jobs.claim("another", 30)
-        await asyncio.wait_for(stopped.wait(), 10)
+        async with asyncio.timeout(10):
+            await stopped.wait()
     now = await quick.jobs.get(job.id, job.owner_id)
     assert (now.status, now.epoch) == ("processing", taken.epoch)
 
@@ -198,7 +201,8 @@ async def test_draining_gives_running_jobs_back_at_once(quick: Runtime, submitte
 
     job = await submitted()
     async with working(quick, endless):
-        await asyncio.wait_for(started.wait(), 10)
+        async with asyncio.timeout(10):
+            await started.wait()
     claim = await quick.jobs.claim("another", 30)
     assert claim is not None
     assert claim.job.id == job.id
@@ -233,7 +237,8 @@ async def test_no_more_jobs_run_at_once_than_set_and_no_scratch_is_left(quick: R
         most = max(most, running)
         if running == 2:
             two.set()
-        await asyncio.wait_for(two.wait(), 20)
+        async with asyncio.timeout(20):
+            await two.wait()
         # Time for a third.
         await asyncio.sleep(0.2)
         running -= 1

@@ -157,7 +157,8 @@ async def test_the_command_uses_the_servers_it_is_given_and_ends_without_a_trace
         assert not (home / "postgres").exists()
 
         command.send_signal(signal.SIGTERM)
-        output, _ = await asyncio.wait_for(command.communicate(), STOP_S)
+        async with asyncio.timeout(STOP_S):
+            output, _ = await command.communicate()
     finally:
         if command.returncode is None:
             command.kill()

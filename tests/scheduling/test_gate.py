@@ -98,7 +98,8 @@ async def test_a_cancelled_call_is_gone_and_loses_no_slot(given: bool) -> None:
         await asyncio.gather(first, return_exceptions=True)
     assert turns.gate.waiting == (0 if given else 1)
     turns.end_all()
-    await asyncio.wait_for(asyncio.gather(third, first, return_exceptions=True), 10)
+    async with asyncio.timeout(10):
+        await asyncio.gather(third, first, return_exceptions=True)
     assert turns.order == ["first", "third"]
     assert turns.gate.running == 0
 

@@ -18,6 +18,7 @@ import redis.asyncio
 from octavia_stream.config import Settings
 from octavia_stream.database.pool import Database
 from octavia_stream.errors import Conflict, DependencyUnavailable
+from octavia_stream.events.redis import RedisEvents
 from octavia_stream.services import postgres, valkey
 from octavia_stream.services.child import kept_running
 from octavia_stream.services.embedded import embedded_services
@@ -187,6 +188,22 @@ async def test_a_killed_valkey_comes_back_under_the_same_url(tmp_path: Path) -> 
                     break
                 await asyncio.sleep(0.02)
         await client.aclose()
+
+
+async def test_whoever_asks_again_and_again_ends_when_cancelled(tmp_path: Path) -> None:
+    """A cancel may come at the same moment as the answer, and is not lost then."""
+    async with kept_running(EmbeddedValkey(tmp_path)) as url, RedisEvents(url) as events:
+
+        async def ask() -> None:
+            while True:
+                await events.ping()
+
+        for _ in range(200):
+            asking = asyncio.create_task(ask())
+            await asyncio.sleep(0.001)
+            asking.cancel()
+            await asyncio.wait([asking], timeout=5)
+            assert asking.done()
 
 
 async def test_valkey_listens_on_its_socket_alone_and_cannot_eat_the_memory(tmp_path: Path) -> None:
