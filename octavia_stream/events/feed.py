@@ -157,8 +157,6 @@ class EventFeed:
         self._poll_s = poll_s
         self._watched: dict[UUID, _Watched] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._closed = False
-        """A cancel can be lost in a client of Redis or Postgres that is just being answered."""
 
     def subscribe(self, job_id: UUID, after_seq: int = 0) -> Subscription:
         """Every event of the job after `after_seq`, without gaps or repetitions, until the last one.
@@ -175,8 +173,7 @@ class EventFeed:
         await self.close()
 
     async def close(self) -> None:
-        """End every subscription and both tasks, for good. May be called twice."""
-        self._closed = True
+        """End every subscription and both tasks. May be called twice."""
         for watched in list(self._watched.values()):
             for subscription in list(watched.watchers):
                 await subscription.aclose()
@@ -226,7 +223,7 @@ class EventFeed:
             ]
 
     async def _read_live(self) -> None:
-        while not self._closed:
+        while True:
             cursors = {job_id: watched.cursor for job_id, watched in self._watched.items()}
             if not cursors:
                 await asyncio.sleep(LIVE_WAIT_S)
@@ -248,7 +245,7 @@ class EventFeed:
             subscription._receive(records)
 
     async def _poll_heads(self) -> None:
-        while not self._closed:
+        while True:
             await asyncio.sleep(self._poll_s)
             self._drop_unwatched()
             if not self._watched:

@@ -5,7 +5,7 @@ import contextlib
 import gc
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -308,22 +308,3 @@ async def test_a_waiting_worker_is_woken_when_a_job_is_submitted(stage: Stage, v
         await stage.claimed()
         assert await first.wait_for_work(GUARD_S) is True
         assert await first.wait_for_work(0.01) is False
-
-
-async def test_a_feed_ends_although_a_client_swallows_the_cancel(stage: Stage) -> None:
-    """As one does that is answered in that very moment."""
-    claim = await stage.claimed()
-    reading = asyncio.Event()
-
-    class Swallowing:
-        async def read(self, cursors: Mapping[UUID, int], wait_s: float) -> dict[UUID, list[JobEventRecord]]:
-            reading.set()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.sleep(wait_s)
-            return {}
-
-    async with asyncio.timeout(GUARD_S):
-        async with EventFeed(stage.jobs, Swallowing(), poll_s=0.05) as feed:
-            events = feed.subscribe(claim.job.id)
-            await anext(events)
-            await reading.wait()
