@@ -1,6 +1,7 @@
 """The lower bound: recorded calls made again in plain processes that do nothing else, one on each core."""
 
 import multiprocessing
+import os
 import queue
 import time
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import Queue
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Barrier
+from unittest.mock import patch
 
 from benchmarks.calls import Call, Cost, EngineSet, cpu_s
 from benchmarks.machine import cores
@@ -19,6 +21,7 @@ from octavia_stream.config import Settings
 from octavia_stream.dubbing.batch import SPEECH_STAGES
 from octavia_stream.dubbing.checkpoints import Stage
 from octavia_stream.errors import EngineUnavailable
+from octavia_stream.launcher.ray_node import HEAP
 
 LOAD_DEADLINE_S = 180.0
 CALL_DEADLINE_S = 300.0
@@ -61,8 +64,10 @@ def run_flat_out(calls: Sequence[Call], settings: Settings) -> FlatOut:
     processes = [context.Process(target=_work, args=arguments, daemon=True) for _ in range(cores())]
     costs: dict[Stage, list[Cost]] = {stage: [] for stage in SPEECH_STAGES}
     try:
-        for process in processes:
-            process.start()
+        # As in replicas: what the heap is told at its start is no merit of the server's.
+        with patch.dict(os.environ, HEAP):
+            for process in processes:
+                process.start()
         loaded.wait(LOAD_DEADLINE_S)
         with Observer() as observer:
             for _ in ordered:
