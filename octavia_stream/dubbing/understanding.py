@@ -11,6 +11,8 @@ from octavia_stream.dubbing.once import Once
 from octavia_stream.dubbing.speech_spool import to_int16
 from octavia_stream.languages import Language
 
+EARLY_CHUNKS = 2
+"""So many are listened to at once before it is known what is spoken: a second core has nothing else to do then."""
 SURE = 0.9
 """How sure the model must be that a chunk is in another language than the file. Of clear speech it is, and of an accent
 too: what it makes of the words in both languages decides."""
@@ -39,7 +41,8 @@ class Understanding:
         self._decide = decide
         self._follow = follow
         self._detects = language is None
-        self._deciding = asyncio.Lock()
+        self._decision: asyncio.Future[None] | None = None
+        """Done when the chunk that came last, and all before it, had their say in what is spoken."""
         self._language = language
         self._task: AsrTask | None = decide(language) if language is not None else None
 
@@ -52,16 +55,12 @@ class Understanding:
         """The words of a chunk, in the language spoken or translated by the ASR model, as was decided.
 
         The language is that of the file, unless another is truly spoken here and nobody said what language it is.
+        Chunks come in order; one need not be done before the next.
         """
-        async with self._deciding:
-            if self._task is None:
-                transcript = await self.ask(chunk, None, "transcribe")
-                if not transcript.words:
-                    return transcript
-                self._language = transcript.language
-                self._task = self._decide(transcript.language)
-                if self._task == "transcribe":
-                    return transcript
+        early = await self._early(chunk) if self._detects else None
+        if early is not None and (not early.words or (early.language, "transcribe") == (self._language, self._task)):
+            return early
+        assert self._task is not None  # noqa: S101  told by whoever made this, or decided by these words
         transcript = await self.ask(chunk, self._language, self._task)
         other = transcript.sounds_like
         if (
@@ -70,8 +69,31 @@ class Understanding:
             and other not in (None, self._language)
             and transcript.sounds_like_probability >= SURE
         ):
-            return self._likelier(transcript, await self.ask(chunk, other, "transcribe"))
+            if early is None or early.language != other:
+                early = await self.ask(chunk, other, "transcribe")
+            return self._likelier(transcript, early)
         return transcript
+
+    async def _early(self, chunk: SpeechChunk) -> Transcript | None:
+        """What a chunk says if nobody is told its language, and with that a decision; None: there was one already.
+
+        Which chunks are asked for in this way depends on no clock, so a job that is resumed asks for the same.
+        """
+        before, self._decision = self._decision, asyncio.get_running_loop().create_future()
+        decision = self._decision
+        try:
+            if chunk.index >= EARLY_CHUNKS:
+                await _passed(before)
+                if self._task is not None:
+                    return None
+            early = await self.ask(chunk, None, "transcribe")
+            await _passed(before)
+            if self._task is None and early.words:
+                self._language = early.language
+                self._task = self._decide(early.language)
+            return early
+        finally:
+            _pass_on(before, decision)
 
     def _likelier(self, usual: Transcript, other: Transcript) -> Transcript:
         """The words in the other language when the model is surer of them, and somebody can use them."""
@@ -89,6 +111,20 @@ class Understanding:
             Transcript,
             lambda: self._transcriber.transcribe(chunk.audio, language, task),
         )
+
+
+async def _passed(turn: asyncio.Future[None] | None) -> None:
+    if turn is not None:
+        # Whoever is cancelled while waiting must not cancel what others wait for, too.
+        await asyncio.wait({turn})
+
+
+def _pass_on(turn: asyncio.Future[None] | None, following: asyncio.Future[None]) -> None:
+    """Once a turn has passed, the following one has, too."""
+    if turn is None or turn.done():
+        following.set_result(None)
+    else:
+        turn.add_done_callback(lambda _: following.set_result(None))
 
 
 def _confidence(transcript: Transcript) -> float:

@@ -21,6 +21,7 @@ from octavia_stream.dubbing.loudness import LoudnessContour
 from octavia_stream.dubbing.pipeline import CHUNKS_AT_FIRST, Corridor, DubbingPlan, FittedSegment
 from octavia_stream.dubbing.progress import ProgressTracker
 from octavia_stream.dubbing.speech_spool import SpeechSpool
+from octavia_stream.dubbing.understanding import EARLY_CHUNKS
 from octavia_stream.errors import EngineUnavailable, UnsupportedLanguage
 from octavia_stream.events.event import JobEvent, SegmentDubbed, Warned
 from octavia_stream.languages import Language
@@ -289,7 +290,7 @@ async def test_recognition_is_asked_for_both_its_tasks_only_when_languages_need_
     assert {item.segment.sentence.language for item in german} == {EN}
 
 
-async def test_the_language_is_detected_once_and_kept(spool: SpeechSpool) -> None:
+async def test_the_language_is_detected_at_the_beginning_and_kept(spool: SpeechSpool) -> None:
     asked: list[Language | None] = []
 
     class Recording(ScriptedTranscriber):
@@ -299,9 +300,9 @@ async def test_the_language_is_detected_once_and_kept(spool: SpeechSpool) -> Non
 
     with_ears = local(Recording(), ScriptedTranslator(), ScriptedSynthesizer())
     await dub(speech(*[9.0] * 9), with_ears, spool, source=None)
-    assert asked[0] is None
-    assert asked[1:] == [EN] * (len(asked) - 1)
-    assert len(asked) > 2
+    assert asked[:EARLY_CHUNKS] == [None] * EARLY_CHUNKS
+    assert asked[EARLY_CHUNKS:] == [EN] * (len(asked) - EARLY_CHUNKS)
+    assert len(asked) > EARLY_CHUNKS + 1
 
 
 class Reader(ScriptedTranscriber):

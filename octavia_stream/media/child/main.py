@@ -3,22 +3,11 @@
 import errno
 import os
 import sys
+from collections.abc import Callable
 
 from octavia_stream.errors import DependencyUnavailable, MediaRejected, MediaTooLarge, StorageFull
 from octavia_stream.media import wire
-from octavia_stream.media.child import (
-    burning,
-    confinement,
-    cutting,
-    decoding,
-    muxing,
-    picturing,
-    pipes,
-    probing,
-    recording,
-    segmenting,
-)
-from octavia_stream.media.child.lettering import Letterer
+from octavia_stream.media.child import confinement, pipes, probing
 from octavia_stream.media.child.opening import MEDIA_ERRORS, UNREADABLE
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
@@ -31,10 +20,10 @@ def main() -> None:
     os.dup2(_STDERR, _STDOUT)
     request = pipes.read_request(_STDIN)
     probing.warm_up()
-    letterer = Letterer() if isinstance(request.task, wire.BurnRequest) else None
+    answer = _prepared(request, reports)
     try:
         layers = confinement.confine(request)
-        reports.result(_answer(request, layers, reports, letterer))
+        reports.result(answer() if answer else wire.Confinement(layers))
     except BrokenPipeError:
         # The parent has lost interest.
         pass
@@ -52,39 +41,55 @@ def main() -> None:
     os._exit(0)
 
 
-def _answer(  # noqa: PLR0911  (one for each task)
-    request: wire.Request, layers: tuple[str, ...], reports: pipes.Reports, letterer: Letterer | None
-) -> object:
-    source = os.fsdecode(request.source) if request.source else ""
+def _prepared(  # noqa: PLR0911  (one for each task)
+    request: wire.Request, reports: pipes.Reports
+) -> Callable[[], object] | None:
+    """What answers the request once the doors are closed; None: it only asks for that.
+
+    Imports no more than the task needs: a job starts several children, and whoever waits for its first words waits
+    for two of them.
+    """
+    source = os.fsdecode(request.source or b"")
     directory = os.fsdecode(request.output_directory or b"")
     match request.task:
         case wire.ConfineRequest():
-            return wire.Confinement(layers)
+            return None
         case wire.ProbeRequest():
-            return probing.probe(source, request.limits)
-        case wire.DecodeRequest() as task:
-            return decoding.decode(source, task, request.limits, reports.samples)
-        case wire.MuxRequest() as task:
+            return lambda: probing.probe(source, request.limits)
+        case wire.DecodeRequest() as track:
+            from octavia_stream.media.child import decoding
+
+            return lambda: decoding.decode(source, track, request.limits, reports.samples)
+        case wire.MuxRequest() as file:
+            from octavia_stream.media.child import muxing
+
             earlier = os.fsdecode(request.earlier or b"")
-            return muxing.mux(
-                source, directory, task, lambda count: pipes.read_samples(_STDIN, count, task.channels), earlier
-            )
+            return lambda: muxing.mux(source, directory, file, _samples(file.channels), earlier)
         case wire.CutRequest() as part:
-            return cutting.cut(source, directory, part)
+            from octavia_stream.media.child import cutting
+
+            return lambda: cutting.cut(source, directory, part)
         case wire.BurnRequest() as drawing:
-            assert letterer is not None  # noqa: S101  made for this request
-            return burning.burn(
-                source, os.fsdecode(request.output_directory or b""), drawing, letterer, reports.reached
-            )
+            from octavia_stream.media.child import burning, lettering
+
+            letterer = lettering.Letterer()
+            return lambda: burning.burn(source, directory, drawing, letterer, reports.reached)
         case wire.PictureRequest() as still:
-            return picturing.picture(source, still, request.limits, reports.content)
+            from octavia_stream.media.child import picturing
+
+            return lambda: picturing.picture(source, still, request.limits, reports.content)
         case wire.EncodeRequest() as wanted:
-            return recording.record(wanted, lambda count: pipes.read_samples(_STDIN, count, 1), reports.content)
-        case wire.StreamRequest() as task:
-            both = 2 * task.channels
-            return segmenting.segment(
-                source, task, lambda count: pipes.read_samples(_STDIN, count, both), reports.piece
-            )
+            from octavia_stream.media.child import recording
+
+            return lambda: recording.record(wanted, _samples(1), reports.content)
+        case wire.StreamRequest() as stream:
+            from octavia_stream.media.child import segmenting
+
+            return lambda: segmenting.segment(source, stream, _samples(2 * stream.channels), reports.piece)
+
+
+def _samples(channels: int) -> pipes.ReadSamples:
+    return lambda count: pipes.read_samples(_STDIN, count, channels)
 
 
 def _report_os_error(error: OSError, reports: pipes.Reports) -> None:

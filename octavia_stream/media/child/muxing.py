@@ -1,6 +1,6 @@
 """Child's side of `media/muxer.py`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,6 +15,7 @@ from octavia_stream.media.child.copying import ORIGINAL, CopiedTrack, ReencodedT
 from octavia_stream.media.child.edit_list import Edit, write_edit
 from octavia_stream.media.child.encoding import AAC_PRIMING, MP4_FAMILY, SoundEncoder, codec_for
 from octavia_stream.media.child.opening import MEDIA_ERRORS, open_media
+from octavia_stream.media.child.pipes import ReadSamples
 from octavia_stream.media.child.splicing import SplicedTrack
 from octavia_stream.media.child.subtitling import SubtitleWriter
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
     from av.stream import Stream
 
-ReadSamples = Callable[[int], NDArray[np.float32]]
-"""Up to n samples per channel, shape (n, channels); fewer only at the end."""
 _FORMATS = {"mkv": "matroska", "m4a": "ipod"}
 _BLOCK_S = 0.25
 _FOREIGN_METADATA = {"encoder", "major_brand", "minor_version", "compatible_brands", "creation_time", "duration"}

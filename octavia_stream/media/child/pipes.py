@@ -1,6 +1,7 @@
 """The child's end of its pipes."""
 
 import os
+from collections.abc import Callable
 
 import msgspec
 import numpy as np
@@ -8,6 +9,8 @@ from numpy.typing import NDArray
 
 from octavia_stream.media import wire
 
+ReadSamples = Callable[[int], NDArray[np.float32]]
+"""As `read_samples` of one pipe, with a number of channels that both sides know."""
 _REQUEST_BYTES = 64 * 1024**2
 """A request may carry the cues of several subtitle tracks."""
 

@@ -8,7 +8,7 @@ import numpy as np
 from octavia_stream.audio.resampling import Resampler
 from octavia_stream.media import wire
 from octavia_stream.media.child.encoding import SoundCodec, SoundEncoder
-from octavia_stream.media.child.muxing import ReadSamples
+from octavia_stream.media.child.pipes import ReadSamples
 
 _FORMATS: dict[wire.SoundFormat, tuple[str, str]] = {
     "mp3": ("mp3", "libmp3lame"),

@@ -16,12 +16,12 @@ from octavia_stream.media.child.canvas import Canvas, add_encoded, demuxed
 from octavia_stream.media.child.copying import CopiedTrack, can_hold, first_picture
 from octavia_stream.media.child.encoding import codec_for
 from octavia_stream.media.child.opening import MEDIA_ERRORS, open_media
+from octavia_stream.media.child.pipes import ReadSamples
 from octavia_stream.media.segments import FRAGMENT_S, LONGEST_S, SEGMENT_S, BoxReader, Segment, SegmentCutter, delayed
 
 if TYPE_CHECKING:
     from av.stream import Stream
 
-ReadSamples = Callable[[int], NDArray[np.float32]]
 ReportPiece = Callable[[bytes, wire.StreamPiece], None]
 _BLOCK_S = 0.25
 _BITS_S_PER_CHANNEL = 64_000

@@ -16,13 +16,10 @@ from octavia_stream.errors import MediaRejected
 from octavia_stream.media import wire
 from octavia_stream.media.child.encoding import AAC_FRAME, SoundCodec, SoundEncoder, bare_encoder, codec_for
 from octavia_stream.media.child.opening import open_media
+from octavia_stream.media.child.pipes import ReadSamples
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from av.container import OutputContainer
-
-    ReadSamples = Callable[[int], NDArray[np.float32]]
 
 _WARM_UP = 8
 """Packets after which an encoder has heard enough to do as one that was there from the start."""
@@ -40,7 +37,7 @@ class SplicedTrack:
         task: wire.MuxRequest,
         splice: wire.Splice,
         earlier: str,
-        read: "ReadSamples",
+        read: ReadSamples,
     ) -> None:
         """read: gives what `splice` says was sent."""
         codec = codec_for(task.container, task.rate_hz)
@@ -138,7 +135,7 @@ class _Part:
         self._last_same_before = (splice.changed[0] + padding) // AAC_FRAME - 2
         self._first_same_after = -(-(splice.changed[1] + padding) // AAC_FRAME) + 1
 
-    def encoded(self, read: "ReadSamples") -> tuple[list[bytes], bytes]:
+    def encoded(self, read: ReadSamples) -> tuple[list[bytes], bytes]:
         """New packets, and how a decoder is told what they are. Raises MediaRejected when too few samples come."""
         encoder = bare_encoder(self._codec, self._channels)
         packets = [bytes(packet) for block in self._blocks(read) for packet in encoder.encode(block)]
@@ -146,7 +143,7 @@ class _Part:
             packets += [bytes(packet) for packet in encoder.encode(None)]
         return packets, encoder.extradata or b""
 
-    def _blocks(self, read: "ReadSamples") -> Iterator[av.AudioFrame]:
+    def _blocks(self, read: ReadSamples) -> Iterator[av.AudioFrame]:
         skip = self._dropped
         left = self._count
         blocks: Iterable[NDArray[np.float32]] = [np.zeros((self._before, self._channels), np.float32)]
