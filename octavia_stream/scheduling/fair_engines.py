@@ -8,8 +8,8 @@ whoever has fewest running anywhere (`jobs/queries.py`). Live calls go before jo
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from octavia_stream.asr.transcriber import AsrTask, Transcriber
@@ -53,36 +53,44 @@ class FairEngines:
 
 
 class _Cores:
-    """Has one piece of work listen only when it has not enough to say.
+    """Has one piece of work listen only when it has not enough to say, and speak on the cores that this leaves.
 
-    What is heard earlier than that takes the cores from sentences that somebody waits for, waits itself to be spoken,
-    and three busy processes on two cores compute less than two.
+    What is heard earlier than that takes the cores from sentences that somebody waits for, and waits itself to be
+    spoken. And three busy processes on two cores compute less than two: with a chunk that is being listened to, two
+    sentences at once are both ready when the second would be ready anyway, and the first is late.
     """
 
     def __init__(self, number: int | None) -> None:
         self._number = number
+        self._to_say = 0
         self._speaking = 0
         self._listening = 0
-        self._turn = asyncio.Lock()
+        self._to_speak, self._to_listen = asyncio.Lock(), asyncio.Lock()
+        """Whoever is next."""
         self._changed = asyncio.Event()
 
-    @contextmanager
-    def speaking(self) -> Iterator[None]:
-        """From the moment that a sentence is there to be spoken."""
-        self._speaking += 1
+    @asynccontextmanager
+    async def speaking(self) -> AsyncIterator[None]:
+        """Wait, while this work listens, for a core beside that; in the order of the calls."""
+        self._to_say += 1
         try:
-            yield
+            async with self._to_speak:
+                # Without that the engine may have one more at hand than it has cores, to go on with at once.
+                await self._until(lambda: not self._listening or self._idle(self._speaking))
+                self._speaking += 1
+            try:
+                yield
+            finally:
+                self._speaking -= 1
         finally:
-            self._speaking -= 1
+            self._to_say -= 1
             self._changed.set()
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        """Wait for a core that this work leaves idle; in the order of the calls."""
-        async with self._turn:
-            while not self._one_is_idle():
-                self._changed.clear()
-                await self._changed.wait()
+        """Wait for a core that this work has no use for; in the order of the calls."""
+        async with self._to_listen:
+            await self._until(lambda: self._idle(self._to_say))
             self._listening += 1
         try:
             yield
@@ -90,8 +98,14 @@ class _Cores:
             self._listening -= 1
             self._changed.set()
 
-    def _one_is_idle(self) -> bool:
-        return self._number is None or self._speaking + self._listening < self._number
+    async def _until(self, ready: Callable[[], bool]) -> None:
+        while not ready():
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _idle(self, sentences: int) -> bool:
+        """Whether a core is, beside so many sentences."""
+        return self._number is None or sentences + self._listening < self._number
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +145,5 @@ class _FairSynthesizer:
 
     async def synthesize(self, text: str, voice: Voice, speed: float = 1.0) -> AudioChunk:
         seconds = len(text) / voice.characters_per_second / speed
-        with self.cores.speaking():
-            async with self.gate.turn(self.share, max(seconds, LEAST_COST_S)):
-                return await self.synthesizer.synthesize(text, voice, speed)
+        async with self.cores.speaking(), self.gate.turn(self.share, max(seconds, LEAST_COST_S)):
+            return await self.synthesizer.synthesize(text, voice, speed)
