@@ -8,8 +8,8 @@ whoever has fewest running anywhere (`jobs/queries.py`). Live calls go before jo
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from octavia_stream.asr.transcriber import AsrTask, Transcriber
@@ -53,44 +53,36 @@ class FairEngines:
 
 
 class _Cores:
-    """Has one piece of work listen only when it has not enough to say, and speak on the cores that this leaves.
+    """Has one piece of work listen only when it has not enough to say.
 
-    What is heard earlier than that takes the cores from sentences that somebody waits for, and waits itself to be
-    spoken. And three busy processes on two cores compute less than two: with a chunk that is being listened to, two
-    sentences at once are both ready when the second would be ready anyway, and the first is late.
+    What is heard earlier than that takes the cores from sentences that somebody waits for, waits itself to be spoken,
+    and three busy processes on two cores compute less than two.
     """
 
     def __init__(self, number: int | None) -> None:
         self._number = number
-        self._to_say = 0
         self._speaking = 0
         self._listening = 0
-        self._to_speak, self._to_listen = asyncio.Lock(), asyncio.Lock()
-        """Whoever is next."""
+        self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
 
-    @asynccontextmanager
-    async def speaking(self) -> AsyncIterator[None]:
-        """Wait, while this work listens, for a core beside that; in the order of the calls."""
-        self._to_say += 1
+    @contextmanager
+    def speaking(self) -> Iterator[None]:
+        """From the moment that a sentence is there to be spoken."""
+        self._speaking += 1
         try:
-            async with self._to_speak:
-                # Without that the engine may have one more at hand than it has cores, to go on with at once.
-                await self._until(lambda: not self._listening or self._idle(self._speaking))
-                self._speaking += 1
-            try:
-                yield
-            finally:
-                self._speaking -= 1
+            yield
         finally:
-            self._to_say -= 1
+            self._speaking -= 1
             self._changed.set()
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        """Wait for a core that this work has no use for; in the order of the calls."""
-        async with self._to_listen:
-            await self._until(lambda: self._idle(self._to_say))
+        """Wait for a core that this work leaves idle; in the order of the calls."""
+        async with self._turn:
+            while not self._one_is_idle():
+                self._changed.clear()
+                await self._changed.wait()
             self._listening += 1
         try:
             yield
@@ -98,14 +90,8 @@ class _Cores:
             self._listening -= 1
             self._changed.set()
 
-    async def _until(self, ready: Callable[[], bool]) -> None:
-        while not ready():
-            self._changed.clear()
-            await self._changed.wait()
-
-    def _idle(self, sentences: int) -> bool:
-        """Whether a core is, beside so many sentences."""
-        return self._number is None or sentences + self._listening < self._number
+    def _one_is_idle(self) -> bool:
+        return self._number is None or self._speaking + self._listening < self._number
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,5 +131,6 @@ class _FairSynthesizer:
 
     async def synthesize(self, text: str, voice: Voice, speed: float = 1.0) -> AudioChunk:
         seconds = len(text) / voice.characters_per_second / speed
-        async with self.cores.speaking(), self.gate.turn(self.share, max(seconds, LEAST_COST_S)):
-            return await self.synthesizer.synthesize(text, voice, speed)
+        with self.cores.speaking():
+            async with self.gate.turn(self.share, max(seconds, LEAST_COST_S)):
+                return await self.synthesizer.synthesize(text, voice, speed)

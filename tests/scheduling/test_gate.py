@@ -187,28 +187,3 @@ async def test_a_job_listens_on_cores_that_its_speaking_leaves_idle_and_in_order
         await settled()
         assert engine.asked[5:] == ["transcribe 3"]
         engine.go.set()
-
-
-async def test_a_job_that_listens_speaks_on_the_cores_beside_that_and_in_order() -> None:
-    engine = _Recorded()
-    gates: dict[Stage, Gate] = {"transcribe": Gate(4), "translate": Gate(4), "synthesize": Gate(4)}
-    fair = FairEngines(Engines(engine, engine, engine), gates, shared_cores=2)  # type: ignore[arg-type]
-    job, other = fair(Share(uuid4())), fair(Share(uuid4()))
-    async with asyncio.TaskGroup() as group:
-        heard = [group.create_task(job.transcriber.transcribe(silence(at), None)) for at in (1.0, 2.0)]
-        await settled()
-        said = [group.create_task(job.synthesizer.synthesize(text, VOICE)) for text in ("a", "b", "c", "d")]
-        group.create_task(other.synthesizer.synthesize("other", VOICE))
-        await settled()
-        assert engine.asked == ["transcribe 1", "transcribe 2", "other 1.0"]
-
-        heard[0].cancel()
-        said[1].cancel()
-        await settled()
-        assert engine.asked[3:] == ["a 1.0"]
-
-        # Nothing is listened to: the engine has the next sentences at hand.
-        heard[1].cancel()
-        await settled()
-        assert engine.asked[4:] == ["c 1.0", "d 1.0"]
-        engine.go.set()
