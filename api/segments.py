@@ -1,4 +1,4 @@
-"""What is said in a finished dub, to be read and to be edited; and the versions that edits have made."""
+"""What a finished dub or spoken subtitles say, to be read and to be edited; and the versions that edits have made."""
 
 import asyncio
 from dataclasses import dataclass
@@ -159,7 +159,7 @@ async def list_segments(
     after: Annotated[int, QueryParameter(ge=-1, le=2**31 - 1, description="`next_after` of the page before.")] = -1,
     limit: Annotated[int, QueryParameter(ge=1, le=MAX_PAGE)] = 100,
 ) -> SegmentPage:
-    """In order of time. 409 until the job has completed, and for jobs that are no dubs."""
+    """In order of time. 409 until the job has completed, and for jobs that speak nothing."""
     job = await services.runtime.jobs.get(job_id, owner_id)
     number, manuscript = await services.runtime.versions.manuscript(job, version)
     hearing = _hearing(manuscript, parse_language(language) if language is not None else None)

@@ -92,6 +92,8 @@ class DubRequest:
     burn_in: bool = False
     """Whether each dub is wanted once more, with its subtitles drawn into the picture."""
     audition: AuditionPlan = UNHEARD
+    written: bool = False
+    """Whether what is said in place of the original was written before, and not heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,7 +382,8 @@ def _heard(
     for segments in fitted:
         sentences = [item.segment.sentence for item in segments]
         language = sentences[0].language
-        if language not in heard and (language == spoken or language not in targets):
+        told = language == spoken and not request.written
+        if language not in heard and (told or language not in targets):
             texts = ((sentence.start, sentence.end, sentence.text) for sentence in sentences)
             heard[language] = _cues(texts, end_s, request.cue_rules)
     return heard

@@ -44,7 +44,7 @@ class FinishedJob:
     quality: QualityReport | None = None
     """Of dubs."""
     manuscript: Artifact | None = None
-    """Of dubs: what an edit starts from."""
+    """Of dubs and spoken subtitles: what an edit starts from."""
 
 
 class Artifacts:

@@ -1,31 +1,27 @@
 """A video-translate or audio-translate job: fetch the source, dub it, store what came out."""
 
-import asyncio
-from dataclasses import asdict, replace
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 
 import structlog
 
 from octavia_stream.config import QualitySettings
-from octavia_stream.dubbing.audition import UNHEARD, AuditionPlan
+from octavia_stream.dubbing.audition import AuditionPlan
 from octavia_stream.dubbing.batch import Dub, DubRequest, DubResult, DubTarget, dub_file
 from octavia_stream.dubbing.checkpoints import Checkpoints
-from octavia_stream.dubbing.edits import revise
 from octavia_stream.dubbing.engines import Engines
-from octavia_stream.dubbing.lines import SpokenBy
 from octavia_stream.dubbing.progress import Emit
-from octavia_stream.dubbing.redubbing import redub_file
 from octavia_stream.errors import InvalidRequest
 from octavia_stream.events.event import Warned
 from octavia_stream.jobs.artifacts import Artifacts, FinishedJob, target_stem
+from octavia_stream.jobs.editing import edited
 from octavia_stream.jobs.job import AudioDubbingOptions, Claim, DubbingOptions, Job, dubbed_languages
 from octavia_stream.jobs.job_models import JobModels
 from octavia_stream.jobs.judging import quality_of, summary
 from octavia_stream.jobs.quality import QualityReport
-from octavia_stream.jobs.sources import SourcePart, fetch_media, fetch_results, listened_part
+from octavia_stream.jobs.sources import SourcePart, fetch_media, listened_part
 from octavia_stream.jobs.streams import JobStream
-from octavia_stream.languages import Language, parse_language
+from octavia_stream.languages import parse_language
 from octavia_stream.media.info import MediaInfo
 from octavia_stream.media.muxer import AUDIO_CONTAINERS, container_for
 from octavia_stream.media.probe import probe
@@ -69,21 +65,10 @@ class DubbingJob:
 
     async def _dub(self, job: Job, request: DubRequest, checkpoints: Checkpoints, emit: Emit) -> DubResult:
         """All of it, or what was edited of a finished dub."""
-        edit = await self._runtime.versions.under_way(job.id) if job.version else None
-        if edit is None:
-            return await dub_file(request, self._engines, self._models.detector(), checkpoints, emit)
-        base, manuscript = await self._runtime.versions.manuscript(job, edit.base)
-        earlier = await fetch_results(self._runtime, job, base, request.scratch)
-        targets = tuple(replace(target, earlier=earlier.get(target.output.name)) for target in request.targets)
-        # What was heard is text by now. Judges would have to listen to all of it again.
-        route = partial(self._models.route, text=True)
-        request = replace(request, targets=targets, route=route, audition=UNHEARD)
-        draft = await asyncio.to_thread(revise, manuscript, edit.edits)
-        return await redub_file(request, draft, self._spoken_by, self._engines, checkpoints, emit)
-
-    def _spoken_by(self, language: Language, voice_id: str) -> SpokenBy:
-        voice = self._models.voice(language, voice_id)
-        return SpokenBy(voice, self._models.fingerprints(voice)["synthesize"])
+        result = await edited(self._runtime, self._models, self._engines, job, request, checkpoints, emit)
+        if result is None:
+            result = await dub_file(request, self._engines, self._models.detector(), checkpoints, emit)
+        return result
 
     async def _part(self, source: Path, options: DubbingOptions | AudioDubbingOptions, scratch: Path) -> SourcePart:
         settings = self._runtime.settings.media
@@ -161,18 +146,19 @@ def _report(result: DubResult) -> dict[str, object]:
     """Of one dub as it is; of several, what they share, and each under its language."""
     if len(result.dubs) == 1:
         [dub] = result.dubs
-        return {"source_language": result.source_language, "target_language": dub.target.language, **_of_dub(dub)}
+        return {"source_language": result.source_language, "target_language": dub.target.language, **dub_report(dub)}
     first = result.dubs[0].muxed
     return {
         "source_language": result.source_language,
         "target_languages": [dub.target.language for dub in result.dubs],
         "samples": first.length,
         "rate_hz": first.codec_rate_hz,
-        "dubs": {dub.target.language: _of_dub(dub) for dub in result.dubs},
+        "dubs": {dub.target.language: dub_report(dub) for dub in result.dubs},
     }
 
 
-def _of_dub(dub: Dub) -> dict[str, object]:
+def dub_report(dub: Dub) -> dict[str, object]:
+    """What a job's report says of a dub."""
     return {
         "voice": dub.target.voice.id,
         "models": dict(dub.target.fingerprints),

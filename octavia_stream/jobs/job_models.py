@@ -3,6 +3,7 @@
 from octavia_stream.cache.code_version import engine_code
 from octavia_stream.config import Settings
 from octavia_stream.dubbing.checkpoints import Stage
+from octavia_stream.dubbing.lines import SpokenBy
 from octavia_stream.languages import Language
 from octavia_stream.models.registry import Registry
 from octavia_stream.mt.routes import Route, plan_route
@@ -46,6 +47,11 @@ class JobModels:
         if voice is not None:
             found["synthesize"] = f"{voice.model} {voice.speaker}"
         return found
+
+    def spoken_by(self, language: Language, voice_id: str) -> SpokenBy:
+        """As edits choose voices. Raises UnsupportedLanguage."""
+        voice = self.voice(language, voice_id)
+        return SpokenBy(voice, self.fingerprints(voice)["synthesize"])
 
     def identity(self, *models: str) -> str:
         """All that decides what these models make of the same input: their files, the settings, and our code."""

@@ -1,16 +1,20 @@
 """A subtitle-to-audio job: a subtitle file, spoken, by itself or over a video."""
 
 import asyncio
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
+from octavia_stream.captions.subtitle_file import SubtitleFile
+from octavia_stream.dubbing.batch import DubRequest, DubResult, DubTarget
 from octavia_stream.dubbing.checkpoints import Checkpoints
 from octavia_stream.dubbing.engines import Engines
 from octavia_stream.dubbing.progress import Emit
-from octavia_stream.dubbing.subtitle_speech import SpeechRequest, SpeechResult, speak_subtitles
+from octavia_stream.dubbing.subtitle_speech import SubtitleSpeech
 from octavia_stream.errors import InvalidRequest, MediaTooLarge
 from octavia_stream.events.event import Warned
 from octavia_stream.jobs.artifacts import Artifacts, FinishedJob
+from octavia_stream.jobs.dubbing_job import dub_report
+from octavia_stream.jobs.editing import edited
 from octavia_stream.jobs.job import Claim, Job, SpeechOptions
 from octavia_stream.jobs.job_models import JobModels
 from octavia_stream.jobs.sources import choose_track, fetch_media, fetch_subtitles
@@ -35,49 +39,54 @@ class SpeechJob:
 
     async def __call__(self, claim: Claim, scratch: Path, checkpoints: Checkpoints, emit: Emit) -> FinishedJob:
         """Raises every OctaviaError that the sources, the options or the models give reason for."""
-        options = claim.job.options
+        job, options = claim.job, claim.job.options
         if not isinstance(options, SpeechOptions):
             raise InvalidRequest("This job speaks no subtitles.")
-        request = await self._request(claim.job, options, scratch, emit)
-        result = await speak_subtitles(request, self._engines, checkpoints, emit)
-        artifacts = Artifacts(self._runtime.objects, claim, emit)
-        await artifacts.add_file(request.output)
-        if request.route.hops and result.texts is not None:
-            content = request.file.rewritten(result.texts, request.target_language)
-            await artifacts.add(f"{request.target_language}.{request.file.format}", content)
-        return await artifacts.finish(_report(request, result))
-
-    async def _request(self, job: Job, options: SpeechOptions, scratch: Path, emit: Emit) -> SpeechRequest:
-        settings = self._runtime.settings
         file = await fetch_subtitles(self._runtime, job.upload_id, job.owner_id)
         for warning in file.warnings:
             emit(Warned("subtitles", warning))
-        source = parse_language(options.source_language)
-        target = parse_language(options.target_language)
-        voice = self._models.voice(target, options.voice)
-        if options.video_upload_id is not None:
-            media = await fetch_media(self._runtime, options.video_upload_id, job.owner_id, scratch)
-        else:
+        request = await self._request(job, options, file, scratch)
+        language = parse_language(options.source_language)
+        speech = SubtitleSpeech(file, language, request, self._engines, checkpoints, emit)
+        edition = await edited(self._runtime, self._models, self._engines, job, request, checkpoints, emit)
+        result = edition or await speech.run()
+        artifacts = Artifacts(self._runtime.objects, claim, emit)
+        [dub] = result.dubs
+        await artifacts.add_file(dub.target.output)
+        texts = await speech.texts(result)
+        if texts is not None and (edition or request.route(language, dub.target.language).hops):
+            content = file.rewritten(texts, dub.target.language)
+            await artifacts.add(f"{dub.target.language}.{file.format}", content)
+        elif edition:
+            # The file's own cues are not those of what is said now.
+            await artifacts.add_subtitles(dub.target.language, dub.cues)
+        return await artifacts.finish(_report(file, result), manuscript=result.manuscript)
+
+    async def _request(self, job: Job, options: SpeechOptions, file: SubtitleFile, scratch: Path) -> DubRequest:
+        settings = self._runtime.settings
+        voice = self._models.voice(parse_language(options.target_language), options.voice)
+        alone = options.video_upload_id is None
+        if options.video_upload_id is None:
             media = await self._silence(file.end_ms, scratch)
+        else:
+            media = await fetch_media(self._runtime, options.video_upload_id, job.owner_id, scratch)
         info = await probe(media, settings.media)
-        requested = None if options.video_upload_id is not None else options.container or CONTAINER
-        container = container_for(info, requested)
-        return SpeechRequest(
-            file=file,
+        container = container_for(info, (options.container or CONTAINER) if alone else None)
+        return DubRequest(
             source=media,
+            info=info,
             track=choose_track(info, None),
-            output=scratch / f"dub.{container}",
+            targets=(DubTarget(voice, scratch / f"dub.{container}", self._models.fingerprints(voice)),),
             container=container,
             scratch=scratch,
-            source_language=source,
-            route=self._models.route(source, target, text=True),
-            voice=voice,
-            fingerprints=self._models.fingerprints(voice),
+            source_language=parse_language(options.source_language),
+            route=partial(self._models.route, text=True),
             media=settings.media,
             original_gain_db=None if options.mute_original else options.original_gain_db,
-            keep_original_track=options.keep_original_track and options.video_upload_id is not None,
+            keep_original_track=options.keep_original_track and not alone,
             attempts=settings.worker.chunk_attempts,
             glossary=options.glossary,
+            written=True,
         )
 
     async def _silence(self, end_ms: int, scratch: Path) -> Path:
@@ -90,14 +99,7 @@ class SpeechJob:
         return path
 
 
-def _report(request: SpeechRequest, result: SpeechResult) -> dict[str, object]:
-    return {
-        "source_language": request.source_language,
-        "target_language": request.target_language,
-        "voice": request.voice.id,
-        "models": dict(request.fingerprints),
-        "cues": len(request.file.cues),
-        "samples": result.muxed.length,
-        "rate_hz": result.muxed.codec_rate_hz,
-        "fit": asdict(result.fit) | {"inside_share": round(result.fit.inside_share, 4)},
-    }
+def _report(file: SubtitleFile, result: DubResult) -> dict[str, object]:
+    [dub] = result.dubs
+    languages = {"source_language": result.source_language, "target_language": dub.target.language}
+    return {**languages, "cues": len(file.cues), **dub_report(dub)}

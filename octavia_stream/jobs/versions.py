@@ -18,7 +18,7 @@ from octavia_stream.storage.objects import ObjectStore
 Spans = dict[Language, list[tuple[float, float]]]
 """Of each dub the parts that an edit is about: start and end in seconds."""
 MANUSCRIPT = "manuscript.msgpack"
-_WITHOUT = "No segments are kept of this job: only dubs have them, and only those made since they are kept."
+_WITHOUT = "No segments are kept of this job: dubs and spoken subtitles have them, those made since they are kept."
 _LATER = "its segments are there when it has completed."
 _SPANS = "select spans from job_version where job_id = $1 and finished_at is null"
 

@@ -233,3 +233,91 @@ def decoded(path: Path) -> np.ndarray:
     """The dub, shape (channels, n)."""
     with av.open(str(path)) as container:
         return np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
+
+
+FILM = """\
+1
+00:00:02,000 --> 00:00:04,000
+<i>A first line of this film.</i>
+
+2
+00:00:10,000 --> 00:00:13,000
+And a second one
+that goes on.
+
+3
+00:00:20,000 --> 00:00:23,000
+The last of them.
+"""
+
+
+@pytest.mark.parametrize("over_a_video", [False, True])
+async def test_spoken_subtitles_are_edited_like_a_dub(
+    alice: Person,
+    journal: Journal,  # noqa: F811
+    tmp_path: Path,
+    over_a_video: bool,
+) -> None:
+    path = tmp_path / "film.srt"
+    path.write_text(FILM)
+    source = await upload(alice, path, "subtitle")
+    words = "Bom dia, vista." if over_a_video else "Bom dia, som."  # said once: what is said again is in the cache
+    wish: dict[str, Any] = {"upload_id": source["id"], "target_language": "pt", "source_language": "en"}
+    if over_a_video:
+        wish["video_upload_id"] = (await upload(alice, TALK, "video"))["id"]
+    job = await finished(alice, "subtitle-to-audio", **wish)
+    name = "dub.mp4" if over_a_video else "dub.m4a"
+    assert artifacts(job) == [name, "pt.srt", "report.json"]
+    before = await segments(alice, job)
+    assert [one["text"] for one in before["segments"]] == [
+        "A first line of this film.",
+        "And a second one that goes on.",
+        "The last of them.",
+    ]
+    assert [one["start_s"] for one in before["segments"]] == [2.0, 10.0, 20.0]
+    first, second, third = before["segments"]
+    old = (await fetched(alice, job, name))[0]
+
+    asked = len(journal.read())
+    now = await edited(alice, job, {"edit": "translation", "id": first["id"], "text": words})
+    assert [(call.stage, call.items) for call in journal.read()[asked:]] == [("synthesize", [words])]
+    assert artifacts(now) == [name, "pt.srt", "report.json"]
+    told = (await fetched(alice, now, "pt.srt"))[0].decode()
+    assert f"00:00:02,000 --> 00:00:04,000\n<i>{words}</i>" in told, "the file as it was, with other words"
+    new = (await fetched(alice, now, name))[0]
+    assert new != old
+    assert (await alice.http.get(f"/api/v1/jobs/{job['id']}/download?version=1")).content == old
+    assert (await segments(alice, now))["segments"][1:] == [second, third]
+
+    merge = {"edit": "merge", "id": second["id"]}
+    now = await edited(alice, now, merge, version=2)
+    assert artifacts(now) == [name, "pt.srt", "pt.vtt", "report.json"], "no cue of the file has these times"
+    after = (await segments(alice, now))["segments"]
+    assert [(one["id"], one["start_s"], one["end_s"]) for one in after] == [
+        (first["id"], 2.0, first["end_s"]),
+        (second["id"], 10.0, third["end_s"]),
+    ]
+    assert after[1]["lines"][0]["text"] == f"pt: {after[1]['text']}"
+    status, detail = await refused(
+        alice, now, {"edit": "retime", "id": second["id"], "start_s": 10, "end_s": 900}, version=3
+    )
+    assert (status, "not after the sound" in detail) == (400, True)
+
+
+async def test_subtitles_spoken_in_their_own_language_are_edited(alice: Person, tmp_path: Path) -> None:
+    path = tmp_path / "film.srt"
+    path.write_text(FILM)
+    source, video = await upload(alice, path, "subtitle"), await upload(alice, TALK, "video")
+    wish = {"upload_id": source["id"], "source_language": "pt", "video_upload_id": video["id"]}
+    job = await finished(alice, "subtitle-to-audio", target_language="pt", **wish)
+    assert artifacts(job) == ["dub.mp4", "report.json"]
+    [first, *_] = (await segments(alice, job))["segments"]
+    now = await edited(alice, job, {"edit": "transcript", "id": first["id"], "text": "Bom dia."})
+    assert artifacts(now) == ["dub.mp4", "pt.srt", "report.json"]
+    for version in (1, 2):
+        content = (await alice.http.get(f"/api/v1/jobs/{job['id']}/download?version={version}")).content
+        (tmp_path / "dub.mp4").write_bytes(content)
+        with av.open(str(tmp_path / "dub.mp4")) as film:
+            # The same words twice would only be a choice that is none.
+            assert len(film.streams.subtitles) == 1
+            assert len(film.streams.video) == 1
