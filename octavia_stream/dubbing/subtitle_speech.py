@@ -66,7 +66,7 @@ class SubtitleSpeech:
         [target] = request.targets
         cued = await self._sentences()
         contour, decoded, length = await _measured(request)
-        sentences = on_the_track(cued, self._language, request.track.start_s, length)
+        sentences = _on_the_track(cued, self._language, request.track.start_s, length)
         if not sentences:
             raise SubtitlesRejected("All subtitles stand after the end of the media, so there is nothing to say.")
         if len(sentences) < len(cued):
@@ -105,7 +105,7 @@ class SubtitleSpeech:
         """
         [dub] = result.dubs
         cued = await self._sentences()
-        wanted = on_the_track(cued, self._language, self._request.track.start_s, result.manuscript.length)
+        wanted = _on_the_track(cued, self._language, self._request.track.start_s, result.manuscript.length)
         said = {item.segment.sentence.index: item.segment for item in dub.segments}
         there = {(one.sentence.index, one.sentence.start, one.sentence.end) for one in said.values()}
         if len(wanted) < len(cued) or there != {(one.index, one.start, one.end) for one in wanted}:
@@ -129,7 +129,7 @@ async def _measured(request: DubRequest) -> tuple[LoudnessContour, DecodeReport,
     return contour, demuxer.report, length
 
 
-def on_the_track(cued: Sequence[CueSentence], language: Language, start_s: float, length: int) -> list[Sentence]:
+def _on_the_track(cued: Sequence[CueSentence], language: Language, start_s: float, length: int) -> list[Sentence]:
     """Sentences on a sound track's own timeline, in order of time. Indexes are those of `cued`.
 
     start_s: of the track in its file. length: of the sound, in samples at 16 kHz.
