@@ -15,7 +15,6 @@ from octavia_stream.jobs.job import CaptionOptions, Claim
 from octavia_stream.jobs.job_models import JobModels
 from octavia_stream.jobs.sources import SourcePart, fetch_media, listened_part
 from octavia_stream.languages import parse_language
-from octavia_stream.media.probe import probe
 from octavia_stream.runtime import Runtime
 
 
@@ -32,8 +31,7 @@ class CaptionJob:
         job = claim.job
         if not isinstance(job.options, CaptionOptions):
             raise InvalidRequest("This job makes no subtitles.")
-        source = await fetch_media(self._runtime, job.upload_id, job.owner_id, scratch)
-        info = await probe(source, self._runtime.settings.media)
+        source, info = await fetch_media(self._runtime, job.upload_id, job.owner_id, scratch)
         part = await listened_part(source, info, job.options, scratch, self._runtime.settings.media, picture=False)
         request = self._request(part, job.options)
         for warning in request.info.warnings:

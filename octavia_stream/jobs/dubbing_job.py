@@ -24,7 +24,6 @@ from octavia_stream.jobs.streams import JobStream
 from octavia_stream.languages import parse_language
 from octavia_stream.media.info import MediaInfo
 from octavia_stream.media.muxer import AUDIO_CONTAINERS, container_for
-from octavia_stream.media.probe import probe
 from octavia_stream.runtime import Runtime
 
 log = structlog.get_logger()
@@ -43,8 +42,10 @@ class DubbingJob:
         job = claim.job
         if not isinstance(job.options, DubbingOptions | AudioDubbingOptions):
             raise InvalidRequest("This is no dubbing job.")
-        source = await fetch_media(self._runtime, job.upload_id, job.owner_id, scratch)
-        part = await self._part(source, job.options, scratch)
+        source, info = await fetch_media(self._runtime, job.upload_id, job.owner_id, scratch)
+        picture = isinstance(job.options, DubbingOptions) and info.video is not None
+        media = self._runtime.settings.media
+        part = await listened_part(source, info, job.options, scratch, media, picture=picture)
         request = self._request(claim, part, job.options, scratch)
         for warning in request.info.warnings:
             emit(Warned("media", warning))
@@ -69,12 +70,6 @@ class DubbingJob:
         if result is None:
             result = await dub_file(request, self._engines, self._models.detector(), checkpoints, emit)
         return result
-
-    async def _part(self, source: Path, options: DubbingOptions | AudioDubbingOptions, scratch: Path) -> SourcePart:
-        settings = self._runtime.settings.media
-        info = await probe(source, settings)
-        picture = isinstance(options, DubbingOptions) and info.video is not None
-        return await listened_part(source, info, options, scratch, settings, picture=picture)
 
     def _request(
         self, claim: Claim, part: SourcePart, options: DubbingOptions | AudioDubbingOptions, scratch: Path

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
+import msgspec
+
 from octavia_stream.captions.subtitle_cue import MAX_BYTES
 from octavia_stream.captions.subtitle_file import SubtitleFile, read_subtitles
 from octavia_stream.config import MediaSettings
@@ -15,7 +17,7 @@ from octavia_stream.jobs.job import Job
 from octavia_stream.media.cutter import Range, cut_media
 from octavia_stream.media.info import AudioTrack, MediaInfo
 from octavia_stream.media.muxer import SPLICED
-from octavia_stream.media.probe import probe, require_audio
+from octavia_stream.media.probe import check_readable, probe, require_audio
 from octavia_stream.runtime import Runtime
 
 
@@ -48,10 +50,18 @@ class SourcePart:
         return {} if self.start_s is None else {"start_s": round(self.start_s, 3)}
 
 
-async def fetch_media(runtime: Runtime, upload_id: UUID, owner_id: UUID, scratch: Path) -> Path:
-    """An upload as a file on this machine. Raises NotFound, StorageUnavailable."""
+async def fetch_media(runtime: Runtime, upload_id: UUID, owner_id: UUID, scratch: Path) -> tuple[Path, MediaInfo]:
+    """An upload as a file on this machine, and what it holds. Raises NotFound, StorageUnavailable, MediaRejected."""
     upload = await runtime.uploads.get(upload_id, owner_id)
-    return await _local(runtime, upload.key, scratch / "source")
+    path = await _local(runtime, upload.key, scratch / "source")
+    try:
+        # It was looked at when it came, and nobody can change it; to look again delays the first words.
+        info = msgspec.convert(upload.media_info, MediaInfo)
+    except msgspec.ValidationError:
+        # What another version of this server wrote down may look otherwise.
+        return path, await probe(path, runtime.settings.media)
+    await asyncio.to_thread(check_readable, path)
+    return path, info
 
 
 async def _local(runtime: Runtime, key: str, path: Path) -> Path:

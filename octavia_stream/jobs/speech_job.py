@@ -68,9 +68,9 @@ class SpeechJob:
         alone = options.video_upload_id is None
         if options.video_upload_id is None:
             media = await self._silence(file.end_ms, scratch)
+            info = await probe(media, settings.media)
         else:
-            media = await fetch_media(self._runtime, options.video_upload_id, job.owner_id, scratch)
-        info = await probe(media, settings.media)
+            media, info = await fetch_media(self._runtime, options.video_upload_id, job.owner_id, scratch)
         container = container_for(info, (options.container or CONTAINER) if alone else None)
         return DubRequest(
             source=media,

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -75,6 +76,11 @@ async def finished(somebody: Person, kind: str, **wish: Any) -> dict[str, Any]:
     assert answer.status_code == 201, answer.text
     where = answer.headers["location"]
     assert answer.json()["kind"] == answer.json()["options"]["kind"] == kind
+    return await processed(somebody, where)
+
+
+async def processed(somebody: Person, where: str) -> dict[str, Any]:
+    """A job that was created, done."""
     assert (await somebody.http.post(f"{where}/process")).status_code == 202
     async with asyncio.timeout(90):
         while True:
@@ -236,6 +242,15 @@ async def test_a_video_gets_the_spoken_subtitles_as_a_track(alice: Person, runti
     assert len(info.audio) == 2
     assert len(info.subtitles) == 1
     assert len(samples) / RATE_HZ == pytest.approx(original.audio[0].duration_s, abs=0.1)
+
+
+async def test_a_file_of_which_an_older_version_knew_less_is_looked_at_again(alice: Person, runtime: Runtime) -> None:
+    source = await upload(alice, SPEECH, "audio")
+    wish = {"upload_id": source["id"], "target_language": "pt"}
+    answer = await alice.http.post("/api/v1/jobs/audio-translate/create", json=wish)
+    await runtime.uploads.set_media_info(UUID(source["id"]), {"duration_s": source["duration_s"]})
+    job = await processed(alice, answer.headers["location"])
+    assert artifacts(job)[0] == "dub.flac"
 
 
 async def test_one_job_dubs_into_two_languages_and_listens_once(
