@@ -46,8 +46,7 @@ def _prepared(  # noqa: PLR0911  (one for each task)
 ) -> Callable[[], object] | None:
     """What answers the request once the doors are closed; None: it only asks for that.
 
-    Imports no more than the task needs: a job starts several children, and whoever waits for its first words waits
-    for two of them.
+    Imports no more than the task needs: a job starts several children, and its first words wait for one of them.
     """
     source = os.fsdecode(request.source or b"")
     directory = os.fsdecode(request.output_directory or b"")
