@@ -244,12 +244,14 @@ async def test_a_video_gets_the_spoken_subtitles_as_a_track(alice: Person, runti
     assert len(samples) / RATE_HZ == pytest.approx(original.audio[0].duration_s, abs=0.1)
 
 
-async def test_a_file_of_which_an_older_version_knew_less_is_looked_at_again(alice: Person, runtime: Runtime) -> None:
-    source = await upload(alice, SPEECH, "audio")
+async def test_a_file_of_which_an_older_version_knew_less_is_looked_at_again(
+    newcomer: Person, runtime: Runtime
+) -> None:
+    source = await upload(newcomer, SPEECH, "audio")
     wish = {"upload_id": source["id"], "target_language": "pt"}
-    answer = await alice.http.post("/api/v1/jobs/audio-translate/create", json=wish)
+    answer = await newcomer.http.post("/api/v1/jobs/audio-translate/create", json=wish)
     await runtime.uploads.set_media_info(UUID(source["id"]), {"duration_s": source["duration_s"]})
-    job = await processed(alice, answer.headers["location"])
+    job = await processed(newcomer, answer.headers["location"])
     assert artifacts(job)[0] == "dub.flac"
 
 
