@@ -31,6 +31,7 @@ from octavia_stream.errors import SubtitlesRejected
 from octavia_stream.events.event import Analysed, Warned
 from octavia_stream.languages import Language
 from octavia_stream.media.demuxer import DecodeReport, Demuxer
+from octavia_stream.mt.routes import Route
 
 WEIGHTS: dict[Stage, float] = {"translate": 0.03, "synthesize": 0.87, "assemble": 0.1}
 """Shares of the work, as `progress.WEIGHTS` has them for a dub."""
@@ -61,9 +62,11 @@ class SubtitleSpeech:
         self._emit = emit
 
     async def run(self) -> DubResult:
-        """Raises SubtitlesRejected, MediaRejected, and what the engines raise when retries do not help."""
+        """Raises UnsupportedLanguage, SubtitlesRejected, MediaRejected, and what the engines raise after retries."""
         request, emit = self._request, self._emit
         [target] = request.targets
+        # Who cannot be translated for is told before minutes of media are read.
+        route = request.route(self._language, target.language)
         cued = await self._sentences()
         contour, decoded, length = await _measured(request)
         sentences = _on_the_track(cued, self._language, request.track.start_s, length)
@@ -75,18 +78,22 @@ class SubtitleSpeech:
         emit(Analysed(length / ASR_RATE_HZ, self._language, target.language, target.voice.id))
         progress = ProgressTracker(emit, length, weights=WEIGHTS)
         with open_spools(request) as spools:
-            fitted = await self._spoken(sentences, length, spools[0], progress)
+            fitted = await self._spoken(sentences, route, length, spools[0], progress)
             heard = HeardFor("transcribe", self._language, (target.language,), len(cued))
             spoken = SpokenFile(self._language, length, decoded, contour, [fitted], spools, [heard])
             dubs = await put_together(request, spoken, self._engines, progress, emit)
         return await finished_dub(request, spoken, dubs, progress, emit)
 
     async def _spoken(
-        self, sentences: Sequence[Sentence], length: int, spool: SpeechSpool, progress: ProgressTracker
+        self,
+        sentences: Sequence[Sentence],
+        route: Route,
+        length: int,
+        spool: SpeechSpool,
+        progress: ProgressTracker,
     ) -> list[FittedSegment]:
         request = self._request
         [target] = request.targets
-        route = request.route(self._language, target.language)
         once = Once(self._checkpoints, request.attempts)
         plan = plan_of(request, target, lambda _: route)
         speaking = Speaking(plan, lambda _: route, self._engines, once, progress.lane(0), self._emit)
